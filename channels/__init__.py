@@ -1,0 +1,7 @@
+"""The `jscclink.channels` room. Import it as `jscclink.channels`; see README.md for what lives here."""
+
+if __name__ != "jscclink.channels":
+    raise ImportError(
+        f"this folder was imported as {__name__!r}; it is part of a package: install the project "
+        "('pip install -e .') and write 'import jscclink.channels'"
+    )
