@@ -2,4 +2,7 @@
 
 from importlib.metadata import version
 
+from jscclink.errors import InputError
+
+__all__ = ["InputError", "__version__"]
 __version__ = version("jscclink")
