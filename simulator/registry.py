@@ -1,0 +1,130 @@
+"""Names -> plug-ins: one registry for schemes, channels, metrics and side links, ours and third parties'.
+
+A plug-in is a class whose options are the annotated, keyword-only arguments of its constructor. The study file's
+`{name: rayleigh, form: slow}` is checked against them before anything is built. Third parties add their own through the
+entry points `jscclink.schemes`, `jscclink.channels`, `jscclink.metrics` and `jscclink.sides` of their package.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from jscclink.errors import InputError
+
+KINDS = ("schemes", "channels", "metrics", "sides")
+
+# Ours, by import path: imported when first asked for, so that naming a channel does not load every codec.
+_OURS: dict[str, dict[str, str]] = {
+    "schemes": {},
+    "channels": {
+        "noiseless": "jscclink.channels.awgn:Noiseless",
+        "awgn": "jscclink.channels.awgn:Awgn",
+        "rayleigh": "jscclink.channels.fading:Rayleigh",
+        "rician": "jscclink.channels.fading:Rician",
+    },
+    "metrics": {},
+    "sides": {"ideal": "jscclink.simulator.side:IdealSide"},
+}
+
+
+@cache
+def _paths(kind: str) -> dict[str, str]:
+    """name -> import path of every plug-in of a kind; third parties may not take a name that is in use."""
+    if kind not in KINDS:
+        raise InputError(f"{kind!r} is no kind of plug-in; allowed: {', '.join(KINDS)}")
+    paths = dict(_OURS[kind])
+    for entry in entry_points(group=f"jscclink.{kind}"):
+        if paths.get(entry.name, entry.value) != entry.value:
+            raise InputError(
+                f"two plug-ins want the name {entry.name!r} among {kind}: {paths[entry.name]} and {entry.value}; "
+                "rename one in its package's entry points"
+            )
+        paths[entry.name] = entry.value
+    return paths
+
+
+def names(kind: str) -> list[str]:
+    """Names of all plug-ins of a kind, sorted."""
+    return sorted(_paths(kind))
+
+
+def plugin(kind: str, name: str) -> type:
+    """The class behind a name."""
+    paths = _paths(kind)
+    if name not in paths:
+        near = difflib.get_close_matches(str(name), paths, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise InputError(f"no {kind[:-1]} is called {name!r}; {hint}known: {', '.join(sorted(paths))}")
+    module, _, attribute = paths[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"the {kind[:-1]} {name!r} ({paths[name]}) cannot be loaded: {error}") from error
+
+
+@cache
+def options(kind: str, name: str) -> type[BaseModel]:
+    """The options of a plug-in as a strict pydantic model, made from its constructor's keyword-only arguments."""
+    cls = plugin(kind, name)
+    init = cls.__init__  # type: ignore[misc]
+    parameters = [] if init is object.__init__ else list(inspect.signature(cls).parameters.values())
+    hints = get_type_hints(init, include_extras=True) if parameters else {}
+    fields: dict[str, Any] = {}
+    for parameter in parameters:
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name not in hints:
+            raise InputError(
+                f"the {kind[:-1]} {name!r} takes {parameter.name!r} in a way that a study cannot use; its options must be "
+                "annotated keyword-only arguments"
+            )
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (hints[parameter.name], Field(default))
+    return create_model(
+        f"{name} options", __config__=ConfigDict(extra="forbid", strict=True, protected_namespaces=()), **fields
+    )
+
+
+def build(kind: str, spec: str | Mapping[str, Any]) -> Any:
+    """Make a plug-in from its name, or from `{name: ..., option: value, ...}`.
+
+    Raises
+    ------
+    InputError
+        Unknown name or option, wrong type, or a combination that the plug-in refuses.
+    """
+    name, given = split(kind, spec)
+    try:
+        checked = options(kind, name).model_validate(given)
+    except ValidationError as error:
+        raise InputError(describe(kind, name, error)) from error
+    return plugin(kind, name)(**{key: getattr(checked, key) for key in checked.__class__.model_fields})
+
+
+def split(kind: str, spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """`awgn` or `{name: awgn, ...}` -> name and options."""
+    if isinstance(spec, str):
+        return spec, {}
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
+        raise InputError(f"a {kind[:-1]} is a name, or a mapping with a `name` and its options; got {spec!r}")
+    return spec["name"], {key: value for key, value in spec.items() if key != "name"}
+
+
+def describe(kind: str, name: str, error: ValidationError) -> str:
+    """The first thing wrong with the options, as one sentence."""
+    fields = options(kind, name).model_fields
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(path, fields, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"the {kind[:-1]} {name!r} has no option {path!r}; {hint}allowed: {', '.join(fields) or 'none'}"
+    if first["type"] == "missing":
+        return f"the {kind[:-1]} {name!r} needs the option {path!r}"
+    return f"option {path!r} of the {kind[:-1]} {name!r}: {first['msg']}; got {first['input']!r}"
