@@ -99,7 +99,7 @@ class FlatFading:
         self._block_length = block_length or 1
 
     def draw(self, batch: int, uses: int, *, generator: torch.Generator, device: torch.device | str) -> dict[str, Tensor]:
-        """Scattered gains complex64 [batch, gains], variance 1 (drawn first: schemes of unlike length meet the same), and noise."""
+        """Scattered gains complex64 [batch, gains] of variance 1, then noise complex64 [batch, uses]."""
         count = 1 if self._form == "slow" else -(-uses // self._block_length)
         gain = complex_normal(batch, count, generator=generator, device=device)
         return {"gain": gain, "noise": complex_normal(batch, uses, generator=generator, device=device)}
