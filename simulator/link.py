@@ -137,11 +137,13 @@ class Link:
             Meet this realisation of the channel instead of a fresh one (replay).
         """
         crossing = _Crossing(self, scheme.air_uses(budget), source, budget, esno_db, generator, realisation)
-        transmitter = scheme.transmitter(source, budget, crossing.transmit_csi())
+        transmitter = scheme.transmitter(source, budget, crossing.transmit_csi(genie=scheme.bound))
         receiver = scheme.receiver(budget)
         next(receiver)
         burst = next(transmitter)
         while True:
+            if burst.genie is not None and not scheme.bound:
+                raise LinkError(f"{type(scheme).__name__} hands bytes to its receiver past the channel; only bounds may do that")
             reception = crossing.carry(burst)
             try:
                 message = receiver.send(reception)
@@ -189,9 +191,9 @@ class _Crossing:
         self._realisation = self._link.channel.generate(self._batch, uses, generator=self._generator, device=self._device)
         return self._realisation
 
-    def transmit_csi(self) -> TransmitCsi | None:
-        """What the transmitter may know: nothing unless the channel's CSI is `tx+rx`."""
-        if self._link.channel.csi != "tx+rx":
+    def transmit_csi(self, *, genie: bool) -> TransmitCsi | None:
+        """What the transmitter may know: nothing unless the channel's CSI is `tx+rx`, or a genie tells."""
+        if self._link.channel.csi != "tx+rx" and not genie:
             return None
         gain = None
         if self._realisation is not None:
@@ -217,7 +219,7 @@ class _Crossing:
             self._overhead[purpose] = self._overhead.get(purpose, self._zeros()) + uses.double().cpu()
         self._check_budget()
         seen = self._transmit(sent)
-        reception = Reception(seen.symbols, seen.gain, seen.noise_var, side)
+        reception = Reception(seen.symbols, seen.gain, seen.noise_var, side, burst.genie)
         self._bursts.append(burst)
         self._receptions.append(reception)
         return reception

@@ -82,6 +82,8 @@ class Burst:
     power : "scale" or "constellation"
         `scale`: the link scales each item to average power 1 over its valid uses. `constellation`: symbols of a fixed
         constellation of unit mean energy, sent as they are (the receiver relies on their scale); the link checks them.
+    genie : tuple of bytes, one per item, or None
+        Handed to the receiver free of cost and error: only for bounds (`Scheme.bound`), the link refuses it to all others.
     """
 
     symbols: Tensor
@@ -90,6 +92,7 @@ class Burst:
     uses: Mapping[str, Tensor] = field(default_factory=dict)
     bits: Mapping[str, Tensor] = field(default_factory=dict)
     power: Literal["scale", "constellation"] = "scale"
+    genie: tuple[bytes, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,12 +110,15 @@ class Reception:
         Complex noise variance after equalisation.
     side : tuple of bytes or None per item, or None
         Side information as received; None for an item where it was lost.
+    genie : tuple of bytes or None
+        What a bound's transmitter handed over.
     """
 
     symbols: Tensor
     gain: Tensor
     noise_var: Tensor
     side: tuple[bytes | None, ...] | None = None
+    genie: tuple[bytes, ...] | None = None
 
     def unbiased(self) -> tuple[Tensor, Tensor]:
         """Symbols divided by their gain, and the noise variance that goes with them: complex64, float32 [batch, uses]."""
@@ -152,10 +158,13 @@ class Scheme(ABC):
         blocks of bits, uint8 [batch, k] of 0/1.
     deterministic_given_success : bool
         Two transmissions of one picture that both succeed give the same picture (digital schemes).
+    bound : bool
+        No system but a bound on systems: it may use a genie, always knows the channel, and is drawn as a bound.
     """
 
     block_bits: int | None = None
     deterministic_given_success: bool = False
+    bound: bool = False
 
     def to(self, device: torch.device | str) -> Scheme:
         """Move weights, where there are any; returns the scheme."""
