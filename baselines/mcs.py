@@ -52,8 +52,8 @@ def parse_mcs(text: str) -> Mcs:
         return _from_table(int(match[1]), int(match[2]))
     if len(words) != 2 or words[0] not in MODULATIONS:
         raise InputError(
-            f"mcs {text!r} is not understood; write a modulation ({', '.join(MODULATIONS)}) and a code rate, as in '16qam 1/2', "
-            "or a table of TS 38.214 and its index, as in 'table1/13'"
+            f"mcs {text!r} is not understood; write a modulation ({', '.join(MODULATIONS)}) and a code rate, as in "
+            "'16qam 1/2', or a table of TS 38.214 and its index, as in 'table1/13'"
         )
     try:
         rate = Fraction(words[1])

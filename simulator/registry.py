@@ -1,8 +1,8 @@
-"""Names -> plug-ins: one registry for schemes, channels, metrics and side links, ours and third parties'.
+"""Names -> plug-ins: one registry for schemes, channels, metrics, source codecs, ..., ours and third parties'.
 
-A plug-in is a class whose options are the annotated, keyword-only arguments of its constructor. The study file's
-`{name: rayleigh, form: slow}` is checked against them before anything is built. Third parties add their own through the
-entry points `jscclink.schemes`, `jscclink.channels`, `jscclink.metrics` and `jscclink.sides` of their package.
+A plug-in is a class whose options are the annotated arguments of its constructor. The study file's
+`{name: rayleigh, form: slow}` is checked against them before anything is built. Third parties add their own through entry
+points of their package, in the groups `jscclink.schemes`, `jscclink.channels`, ... (one per kind).
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from jscclink.errors import InputError
 
-KINDS = ("schemes", "channels", "metrics", "sides")
+KINDS = ("schemes", "channels", "metrics", "sides", "sources", "codes")
 
 # Ours, by import path: imported when first asked for, so that naming a channel does not load every codec.
 _OURS: dict[str, dict[str, str]] = {
-    "schemes": {},
+    "schemes": {
+        "bits": "jscclink.baselines.bitlevel:Bits",
+        "capacity_bound": "jscclink.baselines.bounds:CapacityBound",
+        "digital": "jscclink.baselines.digital:Digital",
+        "uncoded": "jscclink.baselines.uncoded:Uncoded",
+    },
     "channels": {
         "noiseless": "jscclink.channels.awgn:Noiseless",
         "awgn": "jscclink.channels.awgn:Awgn",
@@ -32,6 +37,11 @@ _OURS: dict[str, dict[str, str]] = {
     },
     "metrics": {},
     "sides": {"ideal": "jscclink.simulator.side:IdealSide"},
+    "sources": {"jpeg": "jscclink.baselines.source.jpeg:Jpeg"},
+    "codes": {
+        "ldpc": "jscclink.baselines.channel_coding.ldpc:LDPC5G",
+        "polar": "jscclink.baselines.channel_coding.polar:Polar5G",
+    },
 }
 
 
@@ -79,10 +89,10 @@ def options(kind: str, name: str) -> type[BaseModel]:
     hints = get_type_hints(init, include_extras=True) if parameters else {}
     fields: dict[str, Any] = {}
     for parameter in parameters:
-        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name not in hints:
+        if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD) or parameter.name not in hints:
             raise InputError(
                 f"the {kind[:-1]} {name!r} takes {parameter.name!r} in a way that a study cannot use; its options must be "
-                "annotated keyword-only arguments"
+                "annotated arguments"
             )
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (hints[parameter.name], Field(default))

@@ -1,0 +1,108 @@
+"""Bounds on what separate source and channel coding can reach: drawn as bounds, never called a baseline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jscclink.errors import InputError
+from jscclink.simulator import registry
+from jscclink.simulator.scheme import Budget, Burst, OneShotScheme, Reception, Reconstruction, TransmitCsi
+
+from .concealment import Concealment, concealed
+from .source.codec import DecodeFailure, SourceCodec
+from .theory import normal_approximation_rate
+
+
+class CapacityBound(OneShotScheme):
+    """A source codec over an ideal channel code: "JPEG + capacity", "BPG + outage capacity", ...
+
+        picture -> best file of at most R x uses bits --genie--> picture, if R <= mean of log2(1 + SNR per use)
+
+    Parameters
+    ----------
+    source
+        Source codec: a name or `{name: bpg, ...options}`.
+    rate
+        Information bits per channel use that the ideal code carries. Absent: the capacity of each picture's own channel
+        realisation, known to the transmitter: the AWGN capacity; the ergodic capacity on fast fading; on slow fading the
+        bound for perfect CSI at the transmitter. Given: outage where the realisation does not carry it.
+    normal_approximation
+        With `rate` absent: the rate of the best code of finite length at a block error rate of 1e-3 (Polyanskiy, Poor &
+        Verdu 2010) instead of capacity, one block over the whole budget. AWGN only.
+    concealment
+        What is shown in an outage.
+    """
+
+    deterministic_given_success = True
+    bound = True
+
+    def __init__(
+        self,
+        *,
+        source: str | dict[str, Any] = "jpeg",
+        rate: float | None = None,
+        normal_approximation: bool = False,
+        concealment: Concealment = "mean_colour",
+    ) -> None:
+        if rate is not None and not 0 < rate < 40:
+            raise InputError(f"rate must be a positive number of bits per channel use; got {rate}")
+        if rate is not None and normal_approximation:
+            raise InputError("normal_approximation chooses the rate itself: leave `rate` out")
+        self._source: SourceCodec = registry.build("sources", source)
+        self._rate, self._finite, self._concealment = rate, normal_approximation, concealment
+
+    def encode(self, source: Tensor, budget: Budget, csi: TransmitCsi | None) -> Burst:
+        if budget.uses is None or csi is None:
+            raise InputError("a capacity bound needs a budget: give the study a `cbr`")
+        batch, uses = source.shape[0], budget.uses
+        rates = self._rates(batch, uses, csi)
+        files = []
+        for picture, rate in zip(source.cpu().numpy(), rates.tolist(), strict=True):
+            max_bytes = int(rate * uses / 8 + 1e-6)
+            file = self._source.encode(np.ascontiguousarray(picture.transpose(1, 2, 0)), max_bytes) if max_bytes else None
+            files.append(file or b"")
+        # what carries the ideal code's symbols does not matter; a tone of unit power lets the receiver see its channel
+        symbols = torch.ones(batch, uses, dtype=torch.complex64, device=source.device)
+        sent = torch.tensor([uses if file else 0 for file in files], device=source.device)
+        return Burst(symbols, sent, power="constellation", genie=tuple(files))
+
+    def decode(self, reception: Reception, budget: Budget) -> Reconstruction:
+        assert reception.genie is not None
+        batch = reception.symbols.shape[0]
+        pictures = concealed(self._concealment, budget.shape).repeat(batch, 1, 1, 1)
+        failed = torch.ones(batch, dtype=torch.bool)
+        carried = _capacity(reception.gain, reception.noise_var).cpu()
+        for item, file in enumerate(reception.genie):
+            in_outage = self._rate is not None and float(carried[item]) < self._rate
+            if in_outage or not file:
+                continue
+            try:
+                picture = self._source.decode(file, shape=(budget.shape[1], budget.shape[2]))
+            except DecodeFailure:
+                continue
+            pictures[item] = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+            failed[item] = False
+        return Reconstruction(pictures.to(reception.symbols.device), failed.to(reception.symbols.device))
+
+    def _rates(self, batch: int, uses: int, csi: TransmitCsi) -> Tensor:
+        """float64 [batch]: information bits per use."""
+        if self._rate is not None:
+            return torch.full((batch,), self._rate, dtype=torch.float64)
+        if self._finite:
+            if csi.gain is not None:
+                raise InputError("normal_approximation holds for AWGN; on fading leave it out")
+            esno_db = -10.0 * torch.log10(csi.noise_var.double())
+            return torch.as_tensor(normal_approximation_rate(esno_db.cpu().numpy(), uses, 1e-3), dtype=torch.float64)
+        if csi.gain is None:
+            return torch.log2(1.0 + 1.0 / csi.noise_var.double()).cpu()
+        return _capacity(csi.gain[:, :uses], csi.noise_var[:, None]).cpu()
+
+
+def _capacity(gain: Tensor, noise_var: Tensor) -> Tensor:
+    """complex [batch, uses], broadcastable -> float64 [batch]: mean of log2(1 + |gain|^2/N0), bits per use."""
+    power = (gain.real.square() + gain.imag.square()).double()
+    return torch.log2(1.0 + power / noise_var.double().clamp_min(1e-30)).mean(1)
