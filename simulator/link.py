@@ -143,7 +143,7 @@ class Link:
         burst = next(transmitter)
         while True:
             if burst.genie is not None and not scheme.bound:
-                raise LinkError(f"{type(scheme).__name__} hands bytes to its receiver past the channel; only bounds may do that")
+                raise LinkError(f"{type(scheme).__name__} hands bytes to its receiver past the channel: only bounds may")
             reception = crossing.carry(burst)
             try:
                 message = receiver.send(reception)
