@@ -207,9 +207,9 @@ class _Crossing:
         if burst.side is not None:
             n_bytes = torch.tensor([len(s) for s in burst.side], device=self._device)
             self._charge("side", self._link.side.uses(n_bytes, self._noise_var))
-            side = self._link.side.carry(burst.side, self._noise_var, self._transmit, self._generator)
+            side = self._link.side.carry(burst.side, self._noise_var, self._transmit_side, self._generator)
         sent = self._scaled(burst)
-        self._energy += (sent.real.square() + sent.imag.square()).double().sum(1).cpu()
+        self._charge_energy(sent)
         for purpose, uses in burst.uses.items():
             self._charge(purpose, uses)
         self._charge("payload", burst.valid - sum(burst.uses.values(), torch.zeros_like(burst.valid)))
@@ -237,8 +237,15 @@ class _Crossing:
         )
         return Passage(reconstruction, ledger, tuple(self._bursts), tuple(self._receptions))
 
+    def _charge_energy(self, sent: Tensor) -> None:
+        self._energy += (sent.real.square() + sent.imag.square()).double().sum(1).cpu()
+
     def _charge(self, purpose: str, uses: Tensor) -> None:
         self._uses[purpose] = self._uses.get(purpose, self._zeros()) + uses.double().cpu()
+
+    def _transmit_side(self, symbols: Tensor) -> Observation:
+        self._charge_energy(symbols)
+        return self._transmit(symbols)
 
     def _transmit(self, symbols: Tensor) -> Observation:
         uses = symbols.shape[1]

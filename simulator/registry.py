@@ -36,7 +36,11 @@ _OURS: dict[str, dict[str, str]] = {
         "rician": "jscclink.channels.fading:Rician",
     },
     "metrics": {},
-    "sides": {"ideal": "jscclink.simulator.side:IdealSide"},
+    "sides": {
+        "coded": "jscclink.baselines.side:CodedSide",
+        "ideal": "jscclink.simulator.side:IdealSide",
+        "normal": "jscclink.baselines.side:NormalSide",
+    },
     "sources": {"jpeg": "jscclink.baselines.source.jpeg:Jpeg"},
     "codes": {
         "ldpc": "jscclink.baselines.channel_coding.ldpc:LDPC5G",

@@ -158,12 +158,15 @@ class Scheme(ABC):
         blocks of bits, uint8 [batch, k] of 0/1.
     deterministic_given_success : bool
         Two transmissions of one picture that both succeed give the same picture (digital schemes).
+    needs_transmit_csi : bool
+        The transmitter must know the channel: studies refuse channels whose `csi` is not `tx+rx`.
     bound : bool
         No system but a bound on systems: it may use a genie, always knows the channel, and is drawn as a bound.
     """
 
     block_bits: int | None = None
     deterministic_given_success: bool = False
+    needs_transmit_csi: bool = False
     bound: bool = False
 
     def to(self, device: torch.device | str) -> Scheme:

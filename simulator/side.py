@@ -34,7 +34,7 @@ class SideLink(ABC):
 
     @abstractmethod
     def uses(self, n_bytes: Tensor, noise_var: Tensor) -> Tensor:
-        """int64 [batch] bytes at float32 [batch] N0 -> int64 [batch] channel uses; 0 bytes cost nothing."""
+        """int64 [batch] bytes at float32 [batch] N0 -> int64 [batch] channel uses."""
 
     @abstractmethod
     def carry(self, side: Side, noise_var: Tensor, transmit: Transmit, generator: torch.Generator) -> ReceivedSide:
