@@ -24,6 +24,7 @@ KINDS = ("schemes", "channels", "metrics", "sides", "sources", "codes")
 # Ours, by import path: imported when first asked for, so that naming a channel does not load every codec.
 _OURS: dict[str, dict[str, str]] = {
     "schemes": {
+        "adaptive": "jscclink.baselines.adaptive:Adaptive",
         "bits": "jscclink.baselines.bitlevel:Bits",
         "capacity_bound": "jscclink.baselines.bounds:CapacityBound",
         "digital": "jscclink.baselines.digital:Digital",
