@@ -10,12 +10,13 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticSchemaGenerationError, TypeAdapter, ValidationError, create_model
 
 from jscclink.errors import InputError
 
@@ -87,11 +88,15 @@ def plugin(kind: str, name: str) -> type:
 
 @cache
 def options(kind: str, name: str) -> type[BaseModel]:
-    """The options of a plug-in as a strict pydantic model, made from its constructor's keyword-only arguments."""
+    """The options of a plug-in as a strict pydantic model, made from its constructor's arguments.
+
+    An argument with a default and a type that no study can write (an object of some class) is for code only, no option.
+    """
     cls = plugin(kind, name)
     init = cls.__init__  # type: ignore[misc]
     parameters = [] if init is object.__init__ else list(inspect.signature(cls).parameters.values())
-    hints = get_type_hints(init, include_extras=True) if parameters else {}
+    # a dataclass's annotations live where each of its fields was declared, those of a constructor where that was
+    hints = get_type_hints(cls if is_dataclass(cls) else init, include_extras=True) if parameters else {}
     fields: dict[str, Any] = {}
     for parameter in parameters:
         if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD) or parameter.name not in hints:
@@ -100,10 +105,21 @@ def options(kind: str, name: str) -> type[BaseModel]:
                 "annotated arguments"
             )
         default = ... if parameter.default is parameter.empty else parameter.default
+        if default is not ... and not _writable(hints[parameter.name]):
+            continue
         fields[parameter.name] = (hints[parameter.name], Field(default))
     return create_model(
         f"{name} options", __config__=ConfigDict(extra="forbid", strict=True, protected_namespaces=()), **fields
     )
+
+
+def _writable(hint: Any) -> bool:
+    """Whether a study file can hold a value of this type."""
+    try:
+        TypeAdapter(hint)
+    except PydanticSchemaGenerationError:
+        return False
+    return True
 
 
 def build(kind: str, spec: str | Mapping[str, Any]) -> Any:
