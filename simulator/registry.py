@@ -29,6 +29,7 @@ _OURS: dict[str, dict[str, str]] = {
         "bits": "jscclink.baselines.bitlevel:Bits",
         "capacity_bound": "jscclink.baselines.bounds:CapacityBound",
         "digital": "jscclink.baselines.digital:Digital",
+        "mosaic": "jscclink.baselines.mosaic:Mosaic",
         "uncoded": "jscclink.baselines.uncoded:Uncoded",
     },
     "channels": {
