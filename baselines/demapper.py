@@ -1,0 +1,111 @@
+"""The compiled demapper: log-likelihood ratios of Gray-labelled amplitudes, one real dimension at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .channel_coding.decoders.workers import spread
+
+# reals handled together, so that the loops over them become vector instructions
+_LANES = 64
+# sums of probabilities below this have lost their precision; the nearest amplitudes alone decide there
+_LEAST_SUM = 1e-30
+
+# no "nnan" or "ninf": a NaN that comes in must come out, for the decoder to refuse it
+_FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
+
+
+def demap_reals(
+    reals: NDArray[np.float32], scale: NDArray[np.float32], amplitudes: NDArray[np.float32], dimensions: int, exact: bool
+) -> NDArray[np.float32]:
+    """float32 [symbols x dimensions] received amplitudes -> float32 [symbols x bits]: LLRs in the order of TS 38.211.
+
+    scale : float32 [symbols]
+        1/N0 of each symbol.
+    amplitudes : float32 [2^bits per dimension]
+        By label, first bit most significant.
+    """
+    bits = len(amplitudes).bit_length() - 1
+    out = np.empty(reals.size * bits, dtype=np.float32)
+    pieces = -(-reals.size // _LANES)
+    spread(lambda begin, end: _demap(reals, scale, amplitudes, dimensions, exact, begin, end, out), pieces)
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _demap(reals, scale, amplitudes, dimensions, exact, begin, end, out):
+    """Pieces of `_LANES` reals, from `begin` to `end`."""
+    levels = len(amplitudes)
+    bits = 0
+    while (1 << bits) < levels:
+        bits += 1
+    y = np.zeros(_LANES, dtype=np.float32)
+    s = np.ones(_LANES, dtype=np.float32)
+    llr = np.empty((bits, _LANES), dtype=np.float32)
+    work = np.empty((levels + 2, _LANES), dtype=np.float32)
+    for piece in range(begin, end):
+        first = piece * _LANES
+        count = min(_LANES, reals.size - first)
+        for i in range(count):
+            y[i] = reals[first + i]
+            s[i] = scale[(first + i) // dimensions]
+        _maxlog(y, s, amplitudes, work, llr)
+        if exact:
+            _exact(y, s, amplitudes, work, llr)
+        for i in range(count):
+            symbol = (first + i) // dimensions
+            place = symbol * bits * dimensions + (first + i) % dimensions
+            for b in range(bits):
+                out[place + b * dimensions] = llr[b, i]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def _maxlog(y, scale, amplitudes, work, llr):
+    """Received amplitudes and 1/N0 float32 [lanes] -> llr float32 [bits, lanes]: least squared distances, bit 0 less bit 1."""
+    for b in range(llr.shape[0]):
+        shift = llr.shape[0] - 1 - b
+        for i in range(_LANES):
+            work[0, i] = np.float32(3e38)
+            work[1, i] = np.float32(3e38)
+        for level in range(len(amplitudes)):
+            a = amplitudes[level]
+            row = (level >> shift) & 1
+            for i in range(_LANES):
+                difference = y[i] - a
+                distance = difference * difference
+                work[row, i] = distance if distance < work[row, i] else work[row, i]
+        for i in range(_LANES):
+            llr[b, i] = (work[0, i] - work[1, i]) * scale[i]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def _exact(y, scale, amplitudes, work, llr):
+    """Replace max-log LLRs by log of the sums of probabilities, relative to the nearest amplitude, where these are precise."""
+    zero, one = work[0], work[1]
+    for i in range(_LANES):
+        zero[i] = np.float32(3e38)
+    for level in range(len(amplitudes)):
+        a = amplitudes[level]
+        for i in range(_LANES):
+            difference = y[i] - a
+            distance = difference * difference
+            work[level + 2, i] = distance
+            zero[i] = distance if distance < zero[i] else zero[i]
+    for level in range(len(amplitudes)):
+        for i in range(_LANES):
+            work[level + 2, i] = np.exp((zero[i] - work[level + 2, i]) * scale[i])
+    least = np.float32(_LEAST_SUM)
+    for b in range(llr.shape[0]):
+        shift = llr.shape[0] - 1 - b
+        for i in range(_LANES):
+            zero[i] = np.float32(0.0)
+            one[i] = np.float32(0.0)
+        for level in range(len(amplitudes)):
+            row = (level >> shift) & 1
+            for i in range(_LANES):
+                work[row, i] += work[level + 2, i]
+        for i in range(_LANES):
+            if zero[i] > least and one[i] > least:
+                llr[b, i] = np.log(one[i] / zero[i])
