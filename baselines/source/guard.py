@@ -90,14 +90,15 @@ class GuardedDecoder:
         self._stop()
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         # one thread, one arena: BLAS and malloc reserve address space for each
-        single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+        # and new memory filled by glibc with 128: what a damaged stream leaves undecoded is grey, each time the same
+        fixed = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "MALLOC_PERTURB_": "127"}
         program = "from jscclink.baselines.source.guard_worker import main; main()"
         worker = subprocess.Popen(
             [sys.executable, "-P", "-c", program, str(self.memory_bytes), str(self.cpu_seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | single | {"PYTHONPATH": paths},
+            env=os.environ | fixed | {"PYTHONPATH": paths},
         )
         self._worker = worker
         self._finalizer = weakref.finalize(self, _end, worker, os.getpid())

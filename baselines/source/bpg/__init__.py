@@ -26,7 +26,7 @@ BIT_DEPTHS = (8, 10, 12)
 QPS = range(51, -1, -1)
 """Quantisation parameters from the worst to the best. They are HEVC's; the -q of bpgenc is another scale."""
 
-_CHROMA_FORMAT_IDC = {
+CHROMA_FORMAT_IDC = {
     GREY: 0,
     CHROMA_420: 1,
     CHROMA_420_VIDEO: 1,
@@ -66,7 +66,7 @@ def encode_parts(image: np.ndarray, qp: int, chroma: str, bit_depth: int, preset
         image = image[:, :, :3]
     pixel_format = GREY if image.ndim == 2 else PIXEL_FORMATS[chroma]
     planes = colour.to_planes(image, pixel_format, bit_depth)
-    tools, pps, piece = hevc.encode(planes, _CHROMA_FORMAT_IDC[pixel_format], bit_depth, qp, preset)
+    tools, pps, piece = hevc.encode(planes, CHROMA_FORMAT_IDC[pixel_format], bit_depth, qp, preset)
     return BpgFile(
         width=image.shape[1],
         height=image.shape[0],
@@ -94,7 +94,7 @@ def decode_parts(file: BpgFile, shape: tuple[int, int] | None) -> np.ndarray:
         raise DecodeFailure("the BPG file holds a CMYK picture, which is not supported")
     if file.alpha1:
         warnings.warn("bpg: the alpha plane is ignored", stacklevel=2)
-    chroma_format_idc = _CHROMA_FORMAT_IDC[file.pixel_format]
+    chroma_format_idc = CHROMA_FORMAT_IDC[file.pixel_format]
     planes = hevc.decode(file.hevc, file.width, file.height, chroma_format_idc, file.bit_depth, file.data)
     return colour.to_rgb(planes, file)
 
