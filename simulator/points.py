@@ -79,8 +79,8 @@ class Point:
     ----------
     scheme_label, channel_label : str
         As the study names them.
-    scheme, channel, side : mapping
-        Plug-in with all its options, defaults included: `{"name": ..., "options": {...}}`.
+    scheme, channel, side, feedback : mapping
+        Plug-in with all its options, defaults included: `{"name": ..., "options": {...}}`; feedback may be None.
     fingerprint : str or None
         Of the scheme's weights, where it has any.
     esno_db : float
@@ -101,6 +101,7 @@ class Point:
     scheme: Mapping[str, Any]
     channel: Mapping[str, Any]
     side: Mapping[str, Any]
+    feedback: Mapping[str, Any] | None
     fingerprint: str | None
     esno_db: float
     ebno_db: float | None
@@ -127,6 +128,7 @@ class Point:
         return {
             "channel": self.channel,
             "side": self.side,
+            "feedback": self.feedback,
             "esno_db": self.esno_db,
             "cbr": self.cbr,
             "seed": self.seed,

@@ -191,13 +191,33 @@ def _ratio(total: Sums, confidence: float) -> tuple[float, float]:
     p, n = total.value, total.n
     if n < 2 or p <= 0.0 or p >= 1.0:
         return clopper_pearson(n * p, n, confidence)
-    residual = total.numerator2 - 2 * p * total.product + p * p * total.denominator2
-    variance = max(residual, 0.0) * n / (n - 1) / total.denominator**2
+    variance = _residual(total) * n / (n - 1) / total.denominator**2
     trials = total.denominator
     effective = min(p * (1 - p) / variance, trials) if variance > 0 else trials
     tail = 0.5 + confidence / 2
     effective *= (float(special.stdtrit(trials - 1, tail)) / float(special.stdtrit(n - 1, tail))) ** 2
     return clopper_pearson(p * effective, effective, confidence)
+
+
+def estimate_rate(sums: Sums, scale: float = 1.0, confidence: float = CONFIDENCE) -> Estimate:
+    """scale x sum of numerators / sum of denominators (items per second, ...) with a t interval over the batches behind it.
+
+    The variance of the ratio is that of its linearisation.
+    """
+    n, rate = sums.n, sums.value
+    if not n or math.isnan(rate):
+        return Estimate(None, None, None, n, 1, "ratio", confidence=confidence)
+    if n == 1:
+        return Estimate(scale * rate, None, None, n, 1, "ratio", confidence=confidence)
+    variance = _residual(sums) * n / (n - 1) / sums.denominator**2
+    half = t_half_width(variance, n - 1, confidence)
+    return Estimate(scale * rate, scale * max(rate - half, 0.0), scale * (rate + half), n, 1, "ratio", confidence=confidence)
+
+
+def _residual(sums: Sums) -> float:
+    """Sum of (x - r y)^2 with r the ratio of the sums."""
+    ratio = sums.value
+    return max(sums.numerator2 - 2 * ratio * sums.product + ratio * ratio * sums.denominator2, 0.0)
 
 
 def paired_difference(first: Sequence[Sums], second: Sequence[Sums], confidence: float = CONFIDENCE) -> Estimate:

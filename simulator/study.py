@@ -1,0 +1,284 @@
+"""The study: what a study file asks for, checked in full before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import datasets
+from .datasets import ImageSet
+from .plugins import canonical_plugin, make, short_name
+from .points import Plan, Point, digest
+from .results import MetricInfo, SchemeInfo
+from .scheme import Scheme
+from .study_file import Source, override, read
+from .study_schema import MOST_POINTS, StudyKeys, check
+from .tally import StopRule
+from .units import ebno_db_from_esno_db, esno_db_from_ebno_db
+
+# blocks per point of a bit-level study that sets no other limit
+MOST_BLOCKS = 100_000
+
+
+@dataclass(frozen=True)
+class StudyScheme:
+    """A scheme of a study: what workers build it from, and what the runner has to know of it."""
+
+    spec: Any
+    plugin: Mapping[str, Any]
+    fingerprint: str | None
+    block_bits: int | None
+    bits_per_use: float | None
+    bound: bool
+
+    @classmethod
+    def of(cls, spec: Any, scheme: Scheme) -> StudyScheme:
+        """Ask a built scheme."""
+        fingerprint = getattr(scheme, "fingerprint", None)
+        return cls(
+            spec,
+            canonical_plugin("schemes", spec),
+            fingerprint() if fingerprint is not None else None,
+            scheme.block_bits,
+            scheme.bits_per_use,
+            scheme.bound,
+        )
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study.
+
+    Attributes
+    ----------
+    name : str
+    seed : int
+    text : str
+        The study file, overrides applied.
+    schemes : mapping of StudyScheme
+        By label, like `channels` (plug-in specifications).
+    side, feedback : plug-in specification; feedback may be None
+    images : ImageSet or None
+        None for studies of blocks of bits.
+    image_spec : mapping or None
+        What workers load the pictures from.
+    metrics : mapping
+        Key -> plug-in specification.
+    metric_info : mapping of MetricInfo
+    plan : Plan
+    stop : StopRule
+    points : tuple of Point
+        In the order of the study.
+    """
+
+    name: str
+    seed: int
+    text: str
+    schemes: Mapping[str, StudyScheme]
+    channels: Mapping[str, Any]
+    side: Any
+    feedback: Any
+    images: ImageSet | None
+    image_spec: Mapping[str, Any] | None
+    metrics: Mapping[str, Any]
+    metric_info: Mapping[str, MetricInfo]
+    plan: Plan
+    stop: StopRule
+    points: tuple[Point, ...]
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
+        """Read and check a study file.
+
+        Parameters
+        ----------
+        overrides
+            Values by dotted path, in place of the file's: `{"draws": 2, "stop.errors": 10}`.
+
+        Raises
+        ------
+        InputError
+            One line: file, line, path in the file, what was given, what is allowed, the nearest valid word.
+        """
+        data, source, text = read(path)
+        if overrides:
+            data = override(data, overrides, source)
+            text = _dump(data)
+        return _resolve(check(data, source), source, text, Path(path).resolve().parent)
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any], *, folder: str | Path = ".") -> Study:
+        """The same from a mapping; paths within it are relative to `folder`."""
+        source = Source("study", {})
+        return _resolve(check(dict(data), source), source, _dump(data), Path(folder).resolve())
+
+    @property
+    def block_bits(self) -> bool:
+        """Whether blocks of bits are transmitted, not pictures."""
+        return self.images is None
+
+    def scheme_info(self) -> dict[str, SchemeInfo]:
+        """By label."""
+        return {label: SchemeInfo(scheme.plugin, scheme.bound) for label, scheme in self.schemes.items()}
+
+
+def _dump(data: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
+
+
+def _resolve(keys: StudyKeys, source: Source, text: str, folder: Path) -> Study:
+    schemes = {
+        label: StudyScheme.of(spec, make("schemes", spec, source, ("schemes", label))) for label, spec in keys.schemes.items()
+    }
+    for label, spec in keys.channels.items():
+        make("channels", spec, source, ("channels", label))
+    make("sides", keys.side, source, ("side",))
+    if keys.feedback is not None:
+        make("feedbacks", keys.feedback, source, ("feedback",))
+    bits = _source_kind(keys, schemes, source)
+    metrics, info = _metrics(keys, "bits" if bits else "image", source)
+    images, image_spec = _images(keys, source, folder)
+    plan = Plan((), keys.batch.items) if images is None else Plan.for_images(images.shapes, keys.batch.items)
+    return Study(
+        name=keys.name,
+        seed=keys.seed,
+        text=text,
+        schemes=schemes,
+        channels=keys.channels,
+        side=keys.side,
+        feedback=keys.feedback,
+        images=images,
+        image_spec=image_spec,
+        metrics=metrics,
+        metric_info=info,
+        plan=plan,
+        stop=_stop(keys, metrics, bits, source),
+        points=_points(keys, schemes, images, source),
+    )
+
+
+def _source_kind(keys: StudyKeys, schemes: Mapping[str, StudyScheme], source: Source) -> bool:
+    """Whether the schemes transmit blocks of bits; they all do or none, and the other keys go with it."""
+    bits = [label for label, scheme in schemes.items() if scheme.block_bits is not None]
+    pictures = [label for label in schemes if label not in bits]
+    if bits and pictures:
+        message = f"{bits[0]!r} transmits blocks of bits, {pictures[0]!r} pictures; make two studies of it"
+        raise source.error(("schemes",), message)
+    if bits:
+        for key in ("images", "cbr", "draws"):
+            if getattr(keys, key) is not None:
+                raise source.error((key,), f"{bits[0]!r} transmits blocks of bits, which have no {key}; leave the key out")
+    else:
+        for key, example in (("images", "{set: kodak}"), ("cbr", "[1/12]")):
+            if getattr(keys, key) is None:
+                raise source.error((), f"the key {key!r} is missing: {pictures[0]!r} transmits pictures; write {key}: {example}")
+    return bool(bits)
+
+
+def _metrics(keys: StudyKeys, kind: str, source: Source) -> tuple[dict[str, Any], dict[str, MetricInfo]]:
+    metrics: dict[str, Any] = {}
+    info: dict[str, MetricInfo] = {}
+    for index, spec in enumerate(keys.metrics):
+        path = ("metrics", str(index))
+        metric = make("metrics", spec, source, path)
+        key = short_name(canonical_plugin("metrics", spec), "metrics")
+        if key in metrics:
+            raise source.error(path, f"{key!r} is there twice")
+        if kind not in metric.sources:
+            what = {"bits": "blocks of bits", "image": "pictures"}
+            allowed = " and ".join(what[source_kind] for source_kind in sorted(metric.sources))
+            raise source.error(path, f"{key!r} is measured on {allowed}; the schemes transmit {what[kind]}")
+        metrics[key] = spec
+        info[key] = MetricInfo(metric.unit, metric.better)
+    return metrics, info
+
+
+def _images(keys: StudyKeys, source: Source, folder: Path) -> tuple[ImageSet | None, dict[str, Any] | None]:
+    if keys.images is None:
+        return None, None
+    spec = dict(keys.images)
+    if isinstance(spec.get("folder"), str):
+        spec["folder"] = str(folder / Path(spec["folder"]).expanduser())
+    try:
+        return datasets.load(spec), spec
+    except ValueError as error:
+        raise source.error(("images",), str(error)) from error
+
+
+def _stop(keys: StudyKeys, metrics: Mapping[str, Any], bits: bool, source: Source) -> StopRule:
+    stop = keys.stop
+    for key in stop.half_width:
+        if key not in metrics:
+            raise source.error(("stop", "half_width", key), f"not among the study's metrics: {', '.join(metrics)}")
+    most_trials = stop.most_trials
+    if bits and most_trials is None and stop.most_seconds is None:
+        most_trials = MOST_BLOCKS
+    return StopRule(
+        draws=None if bits else keys.draws or 10,
+        errors=stop.errors,
+        half_width=dict(stop.half_width),
+        least_draws=stop.least_draws,
+        most_trials=most_trials,
+        most_seconds=stop.most_seconds,
+    )
+
+
+def _points(
+    keys: StudyKeys, schemes: Mapping[str, StudyScheme], images: ImageSet | None, source: Source
+) -> tuple[Point, ...]:
+    if (keys.esno_db is None) == (keys.ebno_db is None):
+        raise source.error((), "one of the keys esno_db and ebno_db is needed, and only one; write esno_db: [0, 5, 10]")
+    given = keys.esno_db if keys.esno_db is not None else keys.ebno_db
+    assert given is not None
+    cbrs: list[float | None] = [*keys.cbr] if keys.cbr is not None else [None]
+    count = len(schemes) * len(keys.channels) * len(given) * len(cbrs)
+    if count > MOST_POINTS:
+        raise source.error((), f"{count} points; at most {MOST_POINTS} in one study")
+    pictures = digest(list(images.sha256)) if images is not None else None
+    side = canonical_plugin("sides", keys.side)
+    feedback = None if keys.feedback is None else canonical_plugin("feedbacks", keys.feedback)
+    channels = {label: canonical_plugin("channels", spec) for label, spec in keys.channels.items()}
+    points = []
+    for scheme_label, scheme in schemes.items():
+        rate = scheme.bits_per_use
+        if keys.ebno_db is not None and rate is None:
+            message = f"{scheme_label!r} has no fixed number of information bits per use; give the SNR as esno_db"
+            raise source.error(("ebno_db",), message)
+        for channel_label, channel in channels.items():
+            for cbr in cbrs:
+                for value in given:
+                    esno_db = value if keys.ebno_db is None else esno_db_from_ebno_db(value, rate or math.nan)
+                    ebno_db = None if rate is None else value if keys.ebno_db else ebno_db_from_esno_db(value, rate)
+                    points.append(
+                        Point(
+                            scheme_label=scheme_label,
+                            channel_label=channel_label,
+                            scheme=scheme.plugin,
+                            channel=channel,
+                            side=side,
+                            feedback=feedback,
+                            fingerprint=scheme.fingerprint,
+                            esno_db=esno_db,
+                            ebno_db=ebno_db,
+                            cbr=cbr,
+                            seed=keys.seed,
+                            images=pictures,
+                            items=keys.batch.items,
+                        )
+                    )
+    return tuple(_distinct(points, source))
+
+
+def _distinct(points: list[Point], source: Source) -> list[Point]:
+    """Two labels for one and the same thing would share their results without anybody noticing."""
+    seen: dict[str, Point] = {}
+    for point in points:
+        other = seen.setdefault(point.id, point)
+        if other is not point:
+            raise source.error((), f"{other.title!r} and {point.title!r} are the same point; leave one out")
+    return points

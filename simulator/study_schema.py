@@ -1,0 +1,208 @@
+"""The keys of a study file, strict and typed, and what each of them allows."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from .study_file import Source, nearest
+
+MOST_POINTS = 100_000
+_WITH_UNIT = re.compile(r"\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Zµ%/]+)\s*")
+
+# what people write for what is meant
+SYNONYMS = {
+    **dict.fromkeys(("snr", "snr_db", "esno", "es_n0", "esn0_db", "esno_dbs", "snrs"), "esno_db"),
+    **dict.fromkeys(("ebno", "ebn0", "ebn0_db"), "ebno_db"),
+    **dict.fromkeys(("dataset", "data", "pictures", "image"), "images"),
+    **dict.fromkeys(("bandwidth_ratio", "cbrs", "rate", "k/n"), "cbr"),
+    **dict.fromkeys(("title", "label"), "name"),
+    **dict.fromkeys(("codec", "codecs", "methods"), "schemes"),
+    **dict.fromkeys(("max_trials", "max_frames", "trials"), "most_trials"),
+    **dict.fromkeys(("max_seconds", "timeout", "max_time"), "most_seconds"),
+    **dict.fromkeys(("frame_errors", "max_errors", "fe"), "errors"),
+    **dict.fromkeys(("batch_size", "size"), "items"),
+}
+
+
+def number(value: Any) -> float:
+    """A finite number, or a complaint that knows about units and fractions."""
+    if isinstance(value, str):
+        match = _WITH_UNIT.fullmatch(value)
+        if match:
+            raise ValueError(f"write {match[1]} alone, without {match[2]!r}: the unit is in the key's name")
+        raise ValueError("not a number")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("not a number")
+    if not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return float(value)
+
+
+def ratio(value: Any) -> float:
+    """A number, or a fraction like 1/12."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]+\s*/\s*0*[1-9][0-9]*\s*", value):
+        return float(Fraction(value.replace(" ", "")))
+    return number(value)
+
+
+def whole(value: Any) -> int:
+    """A whole number, also as 1e5."""
+    given = number(value)
+    if given != math.floor(given):
+        raise ValueError("not a whole number")
+    return int(value)
+
+
+def _decibels(value: Any) -> float:
+    given = number(value)
+    if abs(given) > 200:
+        raise ValueError(f"{given:g} dB is beyond -200..200 dB")
+    return given
+
+
+def _bandwidth(value: Any) -> float:
+    given = ratio(value)
+    if not 0 < given <= 100:
+        raise ValueError("a CBR is positive (channel uses per source value), at most 100")
+    return given
+
+
+def _sweep(value: Any) -> list[float]:
+    """A list of dB, or {from, to, step}, both ends included."""
+    if isinstance(value, dict):
+        if set(value) != {"from", "to", "step"}:
+            raise ValueError(f"a range has the keys from, to and step; got {', '.join(map(str, value)) or 'none'}")
+        start, stop, step = (Decimal(repr(_decibels(value[key]))) for key in ("from", "to", "step"))
+        if step <= 0 or stop < start:
+            raise ValueError("a range goes upwards: from <= to, step > 0")
+        count = int((stop - start) / step) + 1
+        if count > MOST_POINTS:
+            raise ValueError(f"a range of {count} values; at most {MOST_POINTS}")
+        return [float(start + i * step) for i in range(count)]
+    return _distinct(value, _decibels)
+
+
+def _distinct(value: Any, check: Any) -> list[float]:
+    if not isinstance(value, list):
+        raise ValueError(f"write a list, [{value}]")
+    if not value:
+        raise ValueError("the list is empty")
+    checked = [check(entry) for entry in value]
+    twice = [entry for i, entry in enumerate(checked) if entry in checked[:i]]
+    if twice:
+        raise ValueError(f"{twice[0]:g} is there twice")
+    return checked
+
+
+def _label(value: str) -> str:
+    if not value.strip() or not value.isprintable() or len(value) > 200:
+        raise ValueError("a name is one line of 1 to 200 printable characters")
+    return value
+
+
+def _plugins(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        raise ValueError("write one `label: plug-in` or `label: {name: plug-in, option: value}` per line")
+    return {_label(str(label)): spec for label, spec in value.items()}
+
+
+def _metric_list(value: Any) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"write a list, {[value] if isinstance(value, str) else '[psnr, outage, cbr]'}")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(whole)]
+Decibels = Annotated[list[float], BeforeValidator(_sweep)]
+Bandwidths = Annotated[list[float], BeforeValidator(lambda value: _distinct(value, _bandwidth))]
+Plugins = Annotated[dict[str, Any], BeforeValidator(_plugins)]
+_DB = "a list of numbers in dB like [0, 2.5, 5], or {from: 0, to: 10, step: 2.5}"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+
+class StopKeys(_Strict):
+    """When a point has had enough; whichever comes first."""
+
+    errors: Whole | None = Field(None, ge=1, description="a whole number of block errors (for pictures: outages) from 1")
+    half_width: dict[str, Annotated[float, BeforeValidator(number), Field(gt=0)]] = Field(
+        default_factory=dict, description="{metric: half-width of its 95 % interval}, like {psnr: 0.05}"
+    )
+    least_draws: Whole = Field(4, ge=2, description="a whole number from 2: draws before `half_width` may stop a point")
+    most_trials: Whole | None = Field(None, ge=1, description="a whole number of blocks (pictures x draws) from 1")
+    most_seconds: Annotated[float, BeforeValidator(number)] | None = Field(
+        None, gt=0, description="a positive number of seconds of computing time per point"
+    )
+
+
+class BatchKeys(_Strict):
+    """How items are batched; part of the id, because it decides the seeds."""
+
+    items: Whole = Field(8, ge=1, le=1_000_000, description="a whole number of items per batch from 1")
+
+
+class StudyKeys(_Strict):
+    """A study file."""
+
+    name: Annotated[str, AfterValidator(_label)] = Field(description="a name: one line of text")
+    seed: Whole = Field(1, ge=0, lt=2**63, description="a whole number from 0")
+    images: dict[str, Any] | None = Field(None, description="{set: kodak, pick: [1, 5]} or {folder: path}")
+    channels: Plugins = Field(description="`label: channel` lines (see `jscclink list channels`)")
+    schemes: Plugins = Field(description="`label: scheme` lines (see `jscclink list schemes`)")
+    side: Any = Field("ideal", description="a side link, or {name: side link, option: value}")
+    feedback: Any = Field(None, description="a feedback link, or {name: feedback link, option: value}")
+    esno_db: Decibels | None = Field(None, description=_DB)
+    ebno_db: Decibels | None = Field(None, description=_DB)
+    cbr: Bandwidths | None = Field(None, description="a list of numbers or fractions like [1/12, 0.1]")
+    metrics: Annotated[list[Any], BeforeValidator(_metric_list)] = Field(
+        description="a list of metrics like [psnr, outage, cbr] (see `jscclink list metrics`)"
+    )
+    draws: Whole | None = Field(None, ge=1, le=10_000_000, description="a whole number of channel draws per picture from 1")
+    stop: StopKeys = Field(default_factory=StopKeys, description="a mapping of errors, half_width, most_trials, most_seconds")
+    batch: BatchKeys = Field(default_factory=BatchKeys, description="{items: 8}")
+
+
+def check(data: dict[str, Any], source: Source) -> StudyKeys:
+    """Mapping -> checked keys; the first thing wrong as one line.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        return StudyKeys.model_validate(data)
+    except ValidationError as error:
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        raise source.error(first["loc"], _sentence(first)) from error
+
+
+def _sentence(error: Any) -> str:
+    """One pydantic error in the words of the study file."""
+    *above, key = [str(part) for part in error["loc"]]
+    model: type[BaseModel] = StudyKeys
+    if above:
+        model = {"stop": StopKeys, "batch": BatchKeys}.get(above[0], StudyKeys)
+    if error["type"] in ("extra_forbidden", "invalid_key"):
+        hint = nearest(key, model.model_fields, SYNONYMS)
+        return f"no such key; {hint}allowed: {', '.join(model.model_fields)}"
+    field = next((model.model_fields[part] for part in (key, *above) if part in model.model_fields), None)
+    allowed = field.description if field is not None else "see the documentation"
+    if error["type"] == "missing":
+        return f"the key is missing; it takes {allowed}"
+    cause = error.get("ctx", {}).get("error")
+    reason = f" ({cause})" if cause is not None else ""
+    return f"got {shown(error['input'])}{reason}; allowed: {allowed}"
+
+
+def shown(value: Any) -> str:
+    """A value for a message, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

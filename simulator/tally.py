@@ -1,0 +1,200 @@
+"""Folding the batches of a point, in index order, into statistics, and the rule that says when it has had enough.
+
+The result of a point is a function of its batches in order and of the rule, nothing else: not of the number of workers, nor
+of what was computed beyond the stop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .points import Plan
+from .results import Throughput
+from .statistics import Estimate, Kind, Sums, estimate, estimate_blocks, estimate_rate
+
+# n, numerator, denominator, numerator^2, numerator x denominator, denominator^2: the fields of `Sums`
+_FIELDS = 6
+
+
+def measured(kind: Kind, numerator: Sequence[float], denominator: Sequence[float], *, pictures: bool) -> dict[str, Any]:
+    """What a batch keeps of a metric: the values of each picture, or the sums over blocks."""
+    if not pictures:
+        sums = Sums.of(numerator, denominator)
+        return {"kind": kind, "sums": [getattr(sums, name) for name in Sums.__dataclass_fields__]}
+    kept: dict[str, Any] = {"kind": kind, "x": list(numerator)}
+    if any(y != 1.0 for y in denominator):
+        kept["y"] = list(denominator)
+    return kept
+
+
+class _Metric:
+    """Running sums of one metric per group; plain lists, as this is what a million batches pass through."""
+
+    def __init__(self, kind: Kind, groups: int) -> None:
+        self.kind: Kind = kind
+        self.rows = [[0.0] * _FIELDS for _ in range(groups)]
+
+    def add(self, kept: Mapping[str, Any], pictures: Sequence[int]) -> None:
+        if "sums" in kept:
+            row = self.rows[0]
+            for i, value in enumerate(kept["sums"]):
+                row[i] += value
+            return
+        values = kept["x"]
+        for picture, x, y in zip(pictures, values, kept.get("y") or [1.0] * len(values), strict=True):
+            if y > 0:
+                row = self.rows[picture]
+                row[0] += 1
+                row[1] += x
+                row[2] += y
+                row[3] += x * x
+                row[4] += x * y
+                row[5] += y * y
+
+
+class Tally:
+    """Sums over a point's first batches.
+
+    Parameters
+    ----------
+    plan : Plan
+    metrics : sequence of str
+        Keys of the metrics to follow.
+    """
+
+    def __init__(self, plan: Plan, metrics: Sequence[str]) -> None:
+        self._plan, self._keys = plan, tuple(metrics)
+        self._metrics: dict[str, _Metric] = {}
+        self._speed = Sums()
+        self.batches = self.trials = self.errors = 0
+        self.seconds = 0.0
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Take in the next batch: a record of `runner` or of the store."""
+        pictures = self._plan.pictures(self.batches)
+        for key in self._keys:
+            kept = record["metrics"][key]
+            metric = self._metrics.get(key)
+            if metric is None:
+                metric = self._metrics[key] = _Metric(kept["kind"], self._plan.images or 1)
+            metric.add(kept, pictures)
+        trials, seconds = record["trials"], record["seconds"]
+        self.batches += 1
+        self.trials += trials
+        self.errors += record["errors"]
+        self.seconds += seconds
+        speed = self._speed
+        self._speed = Sums(
+            speed.n + 1,
+            speed.numerator + trials,
+            speed.denominator + seconds,
+            speed.numerator2 + trials * trials,
+            speed.product + trials * seconds,
+            speed.denominator2 + seconds * seconds,
+        )
+
+    @property
+    def whole_passes(self) -> bool:
+        """Whether every picture has had the same number of draws."""
+        return self.batches % self._plan.batches_per_pass == 0
+
+    @property
+    def passes(self) -> float:
+        """Draws per picture so far, or batches of blocks."""
+        return self.batches / self._plan.batches_per_pass
+
+    def groups(self, key: str) -> tuple[Sums, ...]:
+        """Sums of a metric per picture, or of all blocks."""
+        metric = self._metrics.get(key)
+        if metric is None:
+            return (Sums(),) * (self._plan.images or 1)
+        return tuple(Sums(int(row[0]), *row[1:]) for row in metric.rows)
+
+    def estimate(self, key: str) -> Estimate:
+        """A metric with its interval."""
+        kind = self._metrics[key].kind if key in self._metrics else "mean"
+        groups = self.groups(key)
+        return estimate(kind, groups) if self._plan.images else estimate_blocks(kind, groups[0])
+
+    def throughput(self, values_per_item: float, info_bits_per_item: float | None) -> Throughput:
+        """Computing speed so far."""
+        bits = None if info_bits_per_item is None else estimate_rate(self._speed, info_bits_per_item)
+        return Throughput(estimate_rate(self._speed), estimate_rate(self._speed, values_per_item), bits)
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """When a point has had enough: the first that holds. All but `most_seconds` look at whole draws only.
+
+    Attributes
+    ----------
+    draws : int or None
+        Channel draws per picture; None for blocks of bits.
+    errors : int or None
+        Wrong blocks, or outages.
+    half_width : mapping of float
+        By key of a metric: half-width of the 95 % interval; for means over pictures, of the interval over the draws (more
+        draws do not shrink the spread among pictures).
+    least_draws : int
+        Draws before `half_width` counts: two draws that happen to agree say little.
+    most_trials : int or None
+        Blocks, or pictures x draws.
+    most_seconds : float or None
+        Computing time of the batches as stored. The only rule whose outcome depends on the machine; resuming from the
+        same store meets it at the same batch.
+    """
+
+    draws: int | None = None
+    errors: int | None = None
+    half_width: Mapping[str, float] = field(default_factory=dict)
+    least_draws: int = 4
+    most_trials: int | None = None
+    most_seconds: float | None = None
+
+    def reason(self, tally: Tally, plan: Plan) -> str | None:
+        """Why the point stops here, as a sentence; None to go on."""
+        what = "pictures x draws" if plan.images else "blocks"
+        if tally.batches and tally.whole_passes:
+            if self.errors is not None and tally.errors >= self.errors:
+                kind = "outages" if plan.images else "block errors"
+                return f"The target of {self.errors} {kind} is reached."
+            if self.half_width and (tally.passes >= self.least_draws or not plan.images) and self._narrow(tally):
+                wanted = ", ".join(f"{key} {width:g}" for key, width in self.half_width.items())
+                return f"The half-widths aimed at are reached: {wanted}."
+            if self.draws is not None and tally.passes >= self.draws:
+                return f"All {self.draws} draws of {plan.images} pictures are done."
+            if self.most_trials is not None and tally.trials >= self.most_trials:
+                short = self.errors is not None and tally.errors < self.errors
+                advice = f" with {tally.errors} of {self.errors} errors; raise stop.most_trials to be surer" if short else ""
+                return f"The most trials are done, {tally.trials} {what}{advice}."
+        if self.most_seconds is not None and tally.seconds >= self.most_seconds:
+            return f"The most seconds of computing, {self.most_seconds:g}, are used up; raise stop.most_seconds to go on."
+        return None
+
+    def _narrow(self, tally: Tally) -> bool:
+        for key, wanted in self.half_width.items():
+            half = tally.estimate(key).half_width
+            if half is None or not half <= wanted:
+                return False
+        return True
+
+    def batches_left(self, tally: Tally, plan: Plan) -> float:
+        """Batches still to come at most, and at the present rate of errors; a guess for the time left."""
+        per_batch = plan.images / plan.batches_per_pass if plan.images else float(plan.items)
+        bounds = [math.inf]
+        if self.draws is not None:
+            bounds.append(self.draws * plan.batches_per_pass - tally.batches)
+        if self.most_trials is not None:
+            bounds.append((self.most_trials - tally.trials) / per_batch)
+        if self.errors is not None and tally.errors:
+            bounds.append((self.errors - tally.errors) * tally.batches / tally.errors)
+        if self.most_seconds is not None and tally.seconds:
+            bounds.append((self.most_seconds - tally.seconds) * tally.batches / tally.seconds)
+        for key, wanted in self.half_width.items():
+            half = tally.estimate(key).half_width if tally.batches else None
+            if half is not None and wanted > 0:
+                bounds.append(tally.batches * max((half / wanted) ** 2 - 1.0, 0.0))
+        return max(min(bounds), 0.0)
