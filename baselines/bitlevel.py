@@ -59,6 +59,7 @@ class Bits(OneShotScheme):
             name, options = registry.split("codes", code)
             self._code = registry.build("codes", {"name": name, **options, "k": k, "n": n, "bits_per_symbol": order})
         self._uses = (n or k) // order
+        self.bits_per_use = k / self._uses
         self._modulation = Modulation(order)
         self._demapper = demapper
 

@@ -156,6 +156,8 @@ class Scheme(ABC):
     block_bits : int or None
         None for schemes that transmit pictures, uint8 [batch, 3, H, W]. A bit-level scheme says k here and transmits
         blocks of bits, uint8 [batch, k] of 0/1.
+    bits_per_use : float or None
+        Information bits per channel use, where that is fixed: Eb/N0 refers to it.
     deterministic_given_success : bool
         Two transmissions of one picture that both succeed give the same picture (digital schemes).
     needs_transmit_csi : bool
@@ -165,6 +167,7 @@ class Scheme(ABC):
     """
 
     block_bits: int | None = None
+    bits_per_use: float | None = None
     deterministic_given_success: bool = False
     needs_transmit_csi: bool = False
     bound: bool = False

@@ -63,7 +63,7 @@ def _decibels(value: Any) -> float:
     given = number(value)
     if abs(given) > 200:
         raise ValueError(f"{given:g} dB is beyond -200..200 dB")
-    return given
+    return given + 0.0  # never -0.0, which is another text in the canonical form
 
 
 def _bandwidth(value: Any) -> float:
