@@ -60,10 +60,8 @@ def threshold_db(mcs: Mcs, n: int, target_bler: float, code: str = "ldpc") -> fl
 def _search(mcs: Mcs, n: int, target_bler: float, code: str) -> float:
     protected = int(n * mcs.rate)
     crc_bits = 16 if protected - 16 <= 3824 else 24
-    coder: ChannelCode = registry.build(
-        "codes",
-        {"name": code, "k": protected - crc_bits, "n": n, "bits_per_symbol": mcs.bits_per_symbol, "crc": f"CRC{crc_bits}"},
-    )
+    spec = {"name": code, "k": protected - crc_bits, "n": n, "bits_per_symbol": mcs.bits_per_symbol}
+    coder: ChannelCode = registry.build("codes", spec)
     shannon_db = esno_db_from_noise_var(1.0 / (2.0**mcs.efficiency - 1.0))
     step = math.floor(shannon_db / _STEP_DB)
     while not _meets(coder, Modulation(mcs.bits_per_symbol), step * _STEP_DB, target_bler):

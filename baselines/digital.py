@@ -132,6 +132,6 @@ class Digital(OneShotScheme):
 
     def _coder(self, layout: Layout) -> ChannelCode:
         if layout not in self._coders:
-            spec = {"name": self._code_name, **self._code_options, "k": layout.k, "n": layout.n, "crc": f"CRC{layout.crc_bits}"}
+            spec = {"name": self._code_name, **self._code_options, "k": layout.k, "n": layout.n}
             self._coders[layout] = registry.build("codes", {**spec, "bits_per_symbol": layout.bits_per_symbol})
         return self._coders[layout]

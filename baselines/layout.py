@@ -8,7 +8,9 @@ from functools import lru_cache
 from .mcs import Mcs
 
 HEADER_BITS = 24  # length of the file in bytes, ahead of it
-_LONGEST_BLOCK = 8448  # bits of a code block of base graph 1, CRC included (TS 38.212, 5.2.2)
+# bits of a code block, CRC included, that 5G LDPC does not cut up (TS 38.212, 5.2.2 and 7.2.2): base graph 1, and base graph 2,
+# which takes over at code rates up to 1/4 (here a little earlier: the CRC does not count in the rate that decides)
+_LONGEST_BLOCK, _LONGEST_BLOCK_AT_LOW_RATE, _LOW_RATE = 8448, 3840, 0.26
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,15 @@ class Layout:
 def lay_out(uses: int, mcs: Mcs, block_length: int | None) -> Layout | None:
     """The layout that fills a budget of channel uses with blocks of at most `block_length` coded bits.
 
-    None for the length: the longest blocks that 5G LDPC takes without segmentation, 8448 bits before coding.
+    None for the length: the longest blocks that 5G LDPC takes without segmentation, 8448 bits before coding (3840 at code rates
+    up to 1/4). A longer `block_length` is cut down to that.
 
     The blocks are equal (a short last one would be the weakest): n is the budget's bits shared out evenly and rounded down to
     whole symbols. k + CRC is the rate times n, rounded down. The CRC is that of a transport block of TS 38.212, 7.2.1: 16 bits
     up to 3824 payload bits, 24 beyond. None where the budget holds no block of at least one payload byte.
     """
-    if block_length is None:
-        block_length = int(_LONGEST_BLOCK / mcs.rate)
+    longest = int((_LONGEST_BLOCK_AT_LOW_RATE if mcs.rate <= _LOW_RATE else _LONGEST_BLOCK) / mcs.rate)
+    block_length = longest if block_length is None else min(block_length, longest)
     symbols_at_most = max(block_length // mcs.bits_per_symbol, 1)
     blocks = -(-uses // symbols_at_most)
     if blocks == 0:

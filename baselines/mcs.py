@@ -47,7 +47,8 @@ def parse_mcs(text: str) -> Mcs:
     InputError
         For anything else, and for code rates outside 1/10 <= R < 1.
     """
-    words = text.lower().replace("-", "").split()
+    words = text.lower().split()
+    words[:1] = [word.replace("-", "") for word in words[:1]]
     if len(words) == 1 and (match := re.fullmatch(r"table([123])/(\d+)", words[0])):
         return _from_table(int(match[1]), int(match[2]))
     if len(words) != 2 or words[0] not in MODULATIONS:

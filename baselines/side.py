@@ -134,4 +134,4 @@ def _bits(data: bytes) -> Tensor:
 def _code(mcs: Mcs, k: int) -> LDPC5G:
     """The code word of k bits + CRC-16 at a rate, whole symbols."""
     symbols = -(-(k + _CRC_BITS) // (mcs.bits_per_symbol * mcs.rate))
-    return LDPC5G(k, int(symbols) * mcs.bits_per_symbol, bits_per_symbol=mcs.bits_per_symbol, crc="CRC16")
+    return LDPC5G(k, int(symbols) * mcs.bits_per_symbol, bits_per_symbol=mcs.bits_per_symbol)

@@ -2,8 +2,7 @@
 
 All functions take numbers or arrays (broadcast) of Es/N0 in dB and return float64 arrays. Sources: Proakis & Salehi, Digital
 Communications, 5th ed. 2008; Cho & Yoon, IEEE Trans. Commun. 50(7), 2002 (exact BER of Gray QAM); Tse & Viswanath, Fundamentals
-of
-Wireless Communication, 2005; Polyanskiy, Poor & Verdu, IEEE Trans. IT 56(5), 2010.
+of Wireless Communication, 2005; Polyanskiy, Poor & Verdu, IEEE Trans. IT 56(5), 2010.
 """
 
 from __future__ import annotations
