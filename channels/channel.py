@@ -100,6 +100,17 @@ class Channel(ABC):
         """The gains that a transmitter with CSI sees: complex64 [batch, uses], or None where the channel has none."""
         return None
 
+    def transmitter_csi_bits(self, realisation: Realisation) -> int:
+        """Bits per image that it took to tell the transmitter; 0 where the knowledge is a gift (perfect CSI)."""
+        return 0
+
+    def power_gains(self, realisation: Realisation) -> Tensor:
+        """float32 [batch, uses]: the channel as parallel Gaussian channels, signal over noise power per use at N0 = 1.
+
+        What capacity is computed from (jscclink.channels.capacity); perfect CSI at the receiver.
+        """
+        raise InputError(f"no capacity is known for the channel {type(self).__name__}: it has no power_gains")
+
     def overhead(self, valid: Tensor) -> Overhead:
         """Uses beyond the payload for int64 [batch] payload uses per image."""
         return Overhead()
@@ -123,6 +134,9 @@ def check_apply(symbols: Tensor, realisation: Realisation, noise_var: Tensor, st
         )
     if noise_var.shape != (batch,):
         raise InputError(f"noise_var must be [batch] = [{batch}], one value per image; got {tuple(noise_var.shape)}")
+    if not bool((torch.isfinite(noise_var) & (noise_var >= 0)).all()):
+        worst = noise_var[~(torch.isfinite(noise_var) & (noise_var >= 0))][0].item()
+        raise InputError(f"noise_var must be finite and not negative (N0 = 10^(-SNR/10)); got {worst}")
 
 
 def complex_normal(*shape: int, generator: torch.Generator, device: torch.device | str) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from jscclink.channels.channel import Channel, Observation, Realisation
+from jscclink.channels.feedback import FeedbackLink, PerfectFeedback
 
 from .scheme import Budget, Burst, Reception, Reconstruction, Scheme, TransmitCsi
 from .side import IdealSide, SideLink
@@ -74,21 +75,6 @@ class Passage:
     receptions: tuple[Reception, ...]
 
 
-@dataclass(frozen=True)
-class FeedbackLink:
-    """Perfect feedback: what the receiver yields reaches the transmitter as it is; its size is charged, never its time."""
-
-    def carry(self, message: Tensor, generator: torch.Generator) -> Tensor:
-        """Message as the transmitter gets it, same shape."""
-        return message
-
-    def bits(self, message: Tensor) -> Tensor:
-        """float64 [batch]: bits of a message [batch, ...] (its number of values times their width)."""
-        per_item = message.numel() // max(message.shape[0], 1)
-        width = message.element_size() * 8
-        return torch.full((message.shape[0],), float(per_item * width), dtype=torch.float64)
-
-
 class Link:
     """Carries a scheme's bursts over a channel.
 
@@ -108,7 +94,7 @@ class Link:
     def __init__(self, channel: Channel, *, side: SideLink | None = None, feedback: FeedbackLink | None = None) -> None:
         self.channel = channel
         self.side = side or IdealSide()
-        self.feedback = feedback or FeedbackLink()
+        self.feedback = feedback or PerfectFeedback()
 
     def budget(self, shape: tuple[int, ...], cbr: float | None) -> Budget:
         """The budget of a CBR for items of a shape; None where the scheme's length is its own affair."""
@@ -183,6 +169,7 @@ class _Crossing:
         self._energy, self._feedback_bits = self._zeros(), self._zeros()
         self._bursts: list[Burst] = []
         self._receptions: list[Reception] = []
+        self._way_back: list[Tensor | None] = []
 
     def _zeros(self) -> Tensor:
         return torch.zeros(self._batch, dtype=torch.float64)
@@ -198,6 +185,7 @@ class _Crossing:
         gain = None
         if self._realisation is not None:
             gain = self._link.channel.transmitter_gain(self._realisation, 0, self._realisation.uses)
+            self._feedback_bits += self._link.channel.transmitter_csi_bits(self._realisation)
         return TransmitCsi(self._noise_var, gain)
 
     def carry(self, burst: Burst) -> Reception:
@@ -225,11 +213,13 @@ class _Crossing:
         return reception
 
     def feed_back(self, message: Tensor | None) -> Tensor | None:
-        """Feedback as the transmitter gets it."""
-        if message is None:
-            return None
-        self._feedback_bits += self._link.feedback.bits(message)
-        return self._link.feedback.carry(message, self._generator)
+        """Feedback as the transmitter gets it: late by the feedback link's delay, None until the first arrives."""
+        if message is not None:
+            self._feedback_bits += self._link.feedback.bits(message)
+            message = self._link.feedback.carry(message, self._generator)
+        self._way_back.append(message)
+        turn = len(self._way_back) - 1 - self._link.feedback.delay
+        return self._way_back[turn] if turn >= 0 else None
 
     def finish(self, reconstruction: Reconstruction) -> Passage:
         ledger = Ledger(

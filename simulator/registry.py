@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
@@ -18,9 +18,12 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticSchemaGenerationError, TypeAdapter, ValidationError, create_model
 
+from jscclink.channels.channel import Channel
 from jscclink.errors import InputError
 
-KINDS = ("schemes", "channels", "metrics", "sides", "sources", "codes")
+KINDS = ("schemes", "channels", "metrics", "sides", "sources", "codes", "feedbacks")
+
+Spec = str | Mapping[str, Any] | Sequence[Any]
 
 # Ours, by import path: imported when first asked for, so that naming a channel does not load every codec.
 _OURS: dict[str, dict[str, str]] = {
@@ -37,8 +40,36 @@ _OURS: dict[str, dict[str, str]] = {
         "awgn": "jscclink.channels.awgn:Awgn",
         "rayleigh": "jscclink.channels.fading:Rayleigh",
         "rician": "jscclink.channels.fading:Rician",
+        "carrier_offset": "jscclink.channels.impairments:CarrierOffset",
+        "phase_noise": "jscclink.channels.impairments:PhaseNoise",
+        "timing_offset": "jscclink.channels.impairments:TimingOffset",
+        "iq_imbalance": "jscclink.channels.impairments:IqImbalance",
+        "interference": "jscclink.channels.impairments:Interference",
+        "bursts": "jscclink.channels.impairments:Bursts",
+        "clipping": "jscclink.channels.amplifier:Clipping",
+        "rapp": "jscclink.channels.amplifier:Rapp",
+        "quantisation": "jscclink.channels.amplifier:Quantisation",
+        "composite": "jscclink.channels.compose:Composite",
     },
-    "metrics": {},
+    "feedbacks": {
+        "perfect": "jscclink.channels.feedback:PerfectFeedback",
+        "noisy": "jscclink.channels.feedback:NoisyFeedback",
+        "quantised": "jscclink.channels.feedback:QuantisedFeedback",
+    },
+    "metrics": {
+        "ber": "jscclink.simulator.rates:Ber",
+        "bler": "jscclink.simulator.rates:Bler",
+        "bpp": "jscclink.simulator.rates:Bpp",
+        "cbr": "jscclink.simulator.rates:Cbr",
+        "cbr_with_overhead": "jscclink.simulator.rates:CbrWithOverhead",
+        "energy": "jscclink.simulator.rates:Energy",
+        "ms_ssim": "jscclink.simulator.quality:MsSsim",
+        "ms_ssim_db": "jscclink.simulator.quality:MsSsimDb",
+        "mse": "jscclink.simulator.quality:Mse",
+        "outage": "jscclink.simulator.rates:Outage",
+        "psnr": "jscclink.simulator.quality:Psnr",
+        "ssim": "jscclink.simulator.quality:Ssim",
+    },
     "sides": {
         "coded": "jscclink.baselines.side:CodedSide",
         "ideal": "jscclink.simulator.side:IdealSide",
@@ -123,26 +154,39 @@ def _writable(hint: Any) -> bool:
     return True
 
 
-def build(kind: str, spec: str | Mapping[str, Any]) -> Any:
-    """Make a plug-in from its name, or from `{name: ..., option: value, ...}`.
+def build(kind: str, spec: Spec) -> Any:
+    """Make a plug-in from its name, or from `{name: ..., option: value, ...}`; a channel also from a list (see `split`).
 
     Raises
     ------
     InputError
         Unknown name or option, wrong type, or a combination that the plug-in refuses.
     """
+    made = _make(kind, spec)
+    if kind == "channels" and not isinstance(made, Channel):
+        name = split(kind, spec)[0]
+        raise InputError(f"{name!r} is an impairment, no channel on its own: put it into a list with awgn, like [{name}, awgn]")
+    return made
+
+
+def _make(kind: str, spec: Spec) -> Any:
     name, given = split(kind, spec)
     try:
         checked = options(kind, name).model_validate(given)
     except ValidationError as error:
         raise InputError(describe(kind, name, error)) from error
-    return plugin(kind, name)(**{key: getattr(checked, key) for key in checked.__class__.model_fields})
+    chosen = {key: getattr(checked, key) for key in checked.__class__.model_fields}
+    if kind == "channels" and name == "composite":
+        chosen["stages"] = [_make(kind, stage) for stage in chosen["stages"]]
+    return plugin(kind, name)(**chosen)
 
 
-def split(kind: str, spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """`awgn` or `{name: awgn, ...}` -> name and options."""
+def split(kind: str, spec: Spec) -> tuple[str, dict[str, Any]]:
+    """`awgn` or `{name: awgn, ...}` -> name and options; `[rapp, awgn]` -> `composite` with these `stages`."""
     if isinstance(spec, str):
         return spec, {}
+    if kind == "channels" and isinstance(spec, list | tuple):
+        return "composite", {"stages": list(spec)}
     if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
         raise InputError(f"a {kind[:-1]} is a name, or a mapping with a `name` and its options; got {spec!r}")
     return spec["name"], {key: value for key, value in spec.items() if key != "name"}

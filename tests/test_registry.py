@@ -27,7 +27,7 @@ def test_build_from_name_and_options():
         ("channels", "rayliegh", r"did you mean rayleigh\?.*known: .*awgn"),
         ("channels", "zzz", r"no channel is called 'zzz'; known: "),
         ("channels", {"name": "rayleigh", "frm": "slow"}, r"no option 'frm'; did you mean 'form'\?"),
-        ("channels", {"name": "rayleigh", "form": "slo"}, r"option 'form' .*'fast', 'block' or 'slow'; got 'slo'"),
+        ("channels", {"name": "rayleigh", "form": "slo"}, r"option 'form' .*'fast', 'block', 'slow' or 'jakes'; got 'slo'"),
         ("channels", {"name": "rician"}, r"needs the option 'k_db'"),
         ("channels", {"name": "rician", "k_db": "3 dB"}, r"option 'k_db' .*got '3 dB'"),
         ("channels", {"name": "rician", "k_db": float("nan")}, r"k_db must be a finite number"),
