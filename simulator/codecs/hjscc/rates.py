@@ -1,0 +1,68 @@
+"""Dynamic rate: from the surprise of a latent to the number of symbols each group of positions may send.
+
+Counts are real symbols per position; two of them share one complex channel use. The counts of a level form an index map
+[B, h/group, w/group] into the level's table; index maps are what the side information carries.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .presets import LevelSpec
+
+
+def surprise_bits(probability: Tensor) -> Tensor:
+    """-log2 P summed over channels: [B, C, h, w] -> [B, h, w], float32."""
+    return -probability.log2().sum(1)
+
+
+def group_indices(bits: Tensor, eta: Tensor, level: LevelSpec, round_up: bool) -> Tensor:
+    """Table index per group for the bits at each position.
+
+    Args:
+        bits: [B, h, w], float32; h and w multiples of the group's side.
+        eta: [B], float32: real symbols per bit.
+        level: gives table and group.
+        round_up: the published rule; otherwise to the nearest entry.
+
+    Returns:
+        int64 [B, h/group, w/group].
+    """
+    wanted = eta[:, None, None] * F.avg_pool2d(bits[:, None], level.group)[:, 0]
+    table = torch.tensor(level.table, dtype=torch.float32, device=bits.device)
+    edges = table[:-1] if round_up else (table[1:] + table[:-1]) / 2
+    return torch.bucketize(wanted, edges).clamp_max(len(level.table) - 1)
+
+
+def spread(groups: Tensor, group: int) -> Tensor:
+    """Repeat per-group values over their positions: [B, h/group, w/group] -> [B, h, w], any dtype."""
+    return groups.repeat_interleave(group, 1).repeat_interleave(group, 2)
+
+
+def counts_from_indices(indices: Tensor, level: LevelSpec) -> Tensor:
+    """Index map [B, h/group, w/group] -> real symbols per position, int64 [B, h, w]."""
+    return spread(torch.tensor(level.table, device=indices.device)[indices], level.group)
+
+
+def prefix_mask(counts: Tensor, largest: int) -> Tensor:
+    """Which of the `largest` symbols of a position are sent: counts [B, h, w] -> bool [B, largest, h, w]."""
+    return torch.arange(largest, device=counts.device)[:, None, None] < counts[:, None]
+
+
+def real_symbols(indices: Tensor, level: LevelSpec) -> Tensor:
+    """Real symbols a level sends per image: int64 [B]."""
+    table = torch.tensor(level.table, device=indices.device)
+    return table[indices].sum((1, 2)) * level.group**2
+
+
+def fixed_length_side_bits(height: int, width: int, levels: tuple[LevelSpec, ...]) -> float:
+    """Bits of side information with one fixed-length index per group, as the published model counts it."""
+    total = 0.0
+    for level in levels:
+        side = level.stride * level.group
+        total += math.log2(len(level.table)) * (height // side) * (width // side)
+    return total

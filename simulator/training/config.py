@@ -1,0 +1,75 @@
+"""What a training run is told: a strict, typed file. Whatever is not named here is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class TrainingConfig(BaseModel):
+    """Settings of one training run.
+
+    Attributes:
+        preset: the model's preset.
+        data: folder of pictures.
+        output: folder for checkpoints and log.
+        seed: root of all randomness.
+        steps: optimiser steps in all.
+        batch: images per step and process.
+        crop: side of the training crops in pixels.
+        learning_rate, warmup, hold: peak rate; linear warm-up steps; share of the steps before the cosine begins.
+        final_rate: the cosine's end, as a share of the peak.
+        linear_rate: rate of the linear path's transforms, as a share of the others'.
+        clip: largest gradient norm.
+        ema: decay of the moving average of the weights.
+        balance: see `objective.loss`.
+        cbr: range of the payload's CBR, drawn triangularly in the log domain; eta follows, picture by picture.
+        lmbda_at_sixteenth, lmbda_slope, lmbda_spread: lambda is drawn log-uniformly within a factor `lmbda_spread` of
+            `lmbda_at_sixteenth * (16 cbr)^lmbda_slope`.
+        esno_db: range of the SNR in dB, drawn uniformly.
+        clean_share: share of the images that also take the clean path.
+        bf16: bfloat16 autocast.
+        checkpoint_every, validate_every, log_every: in steps.
+        validation_images, validation_crop: held-out crops, and their side.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    preset: str
+    data: Path
+    output: Path
+    seed: int = 1
+    steps: int = Field(gt=0)
+    batch: int = Field(8, gt=0)
+    crop: int = Field(128, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup: int = Field(200, ge=0)
+    hold: float = Field(0.4, ge=0, le=1)
+    final_rate: float = Field(0.01, ge=0, le=1)
+    linear_rate: float = Field(0.05, ge=0, le=1)
+    clip: float = Field(1.0, gt=0)
+    ema: float = Field(0.999, ge=0, lt=1)
+    balance: float = Field(0.5, ge=0, le=1)
+    cbr: tuple[float, float] = (0.01, 0.2)
+    lmbda_at_sixteenth: float = Field(128.0, gt=0)
+    lmbda_slope: float = Field(1.3, ge=0)
+    lmbda_spread: float = Field(3.0, ge=1)
+    esno_db: tuple[float, float] = (-3.0, 20.0)
+    clean_share: float = Field(0.5, ge=0, le=1)
+    bf16: bool = True
+    optimiser: Literal["adamw"] = "adamw"
+    checkpoint_every: int = Field(500, gt=0)
+    validate_every: int = Field(1000, gt=0)
+    log_every: int = Field(50, gt=0)
+    validation_images: int = Field(8, gt=0)
+    validation_crop: int = Field(256, gt=0)
+
+    @model_validator(mode="after")
+    def _ranges(self) -> TrainingConfig:
+        for name in ("cbr", "esno_db"):
+            low, high = getattr(self, name)
+            if low > high or (name == "cbr" and low <= 0):
+                raise ValueError(f"{name} is [{low}, {high}]; give [low, high] with low <= high, above 0 for cbr")
+        return self
