@@ -96,9 +96,9 @@ class SourceCodec(ABC):
     def best_quality(self, image: np.ndarray, max_bytes: int) -> int | None:
         """uint8 [H, W, 3] or [H, W] -> the best quality that fits in `max_bytes`; None: nothing fits."""
         image = self._checked(image)
-        pixels = _pixel_digest(image)
+        pixels = pixel_digest(image)
         best = best_fit(
-            lambda index: len(self._trial(image, pixels, self.qualities[index])),
+            lambda index: len(self._trial(image, self.qualities[index], pixels)),
             len(self.qualities),
             max_bytes,
             self.window,
@@ -113,7 +113,7 @@ class SourceCodec(ABC):
                 f"{self.qualities[-1]} (best)"
             )
         image = self._checked(image)
-        return self._trial(image, _pixel_digest(image), quality)
+        return self._trial(image, quality, pixel_digest(image))
 
     def decode(self, data: bytes, shape: tuple[int, int] | None = None) -> np.ndarray:
         """Bytes, trusted or not -> uint8 [H, W, 3]; raises `DecodeFailure` for anything that does not decode.
@@ -126,7 +126,7 @@ class SourceCodec(ABC):
 
         if shape is None and not self.container:
             raise InputError(f"{self.name} without container: the bytes do not say the image size; give shape=(H, W)")
-        key = hashlib.sha256(f"{self._identity()}|decoded|{shape}|".encode() + data).digest()
+        key = self._key(f"decoded {shape}", data)
         image = self.cache.image(key)
         if image is None:
             image = self.decode_here(data, shape) if self.cache.is_own(data) else guarded_decode(self, data, shape)
@@ -148,8 +148,12 @@ class SourceCodec(ABC):
         check_shape(self.name, image.shape[:2], shape)
         return image
 
-    def _trial(self, image: np.ndarray, pixels: bytes, quality: int) -> bytes:
-        key = hashlib.sha256(f"{self._identity()}|encoded|{quality}|".encode() + pixels).digest()
+    def _key(self, what: str, source: bytes) -> bytes:
+        """Key in the cache of something made from `source`: a picture's digest, or bytes."""
+        return hashlib.sha256(f"{self._identity()}|{what}|".encode() + source).digest()
+
+    def _trial(self, image: np.ndarray, quality: int, pixels: bytes) -> bytes:
+        key = self._key(f"quality {quality}", pixels)
         data = self.cache.stream(key)
         if data is None:
             data = self._encode(image, quality)
@@ -193,5 +197,6 @@ def check_shape(name: str, found: tuple[int, ...], expected: tuple[int, int] | N
         raise DecodeFailure(f"{name}: the bytes say {found[0]} x {found[1]} (H x W), over the limit of {MAX_PIXELS} pixels")
 
 
-def _pixel_digest(image: np.ndarray) -> bytes:
+def pixel_digest(image: np.ndarray) -> bytes:
+    """SHA-256 of shape and pixels."""
     return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
