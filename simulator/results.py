@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .statistics import Estimate, Sums, estimate, paired_difference
+from jscclink.errors import InputError
 
+from .points import Plan
+from .statistics import Estimate, Sums, paired_difference
+from .store import Log
+from .tally import StopRule, Tally, Throughput
 
-@dataclass(frozen=True)
-class Throughput:
-    """Computing speed of a point on one worker; None where unknown. Never part of the result table.
-
-    Attributes
-    ----------
-    items_per_s : Estimate
-        Pictures or blocks per second, with a t interval over batches.
-    values_per_s : Estimate
-        Source values per second: 3HW per picture, k per block.
-    info_bits_per_s : Estimate or None
-        Information bits per second, for blocks of bits.
-    """
-
-    items_per_s: Estimate
-    values_per_s: Estimate
-    info_bits_per_s: Estimate | None
+TABLE = "table.csv"
 
 
 @dataclass(frozen=True)
@@ -141,7 +128,7 @@ class Results:
     images: tuple[str, ...]
     provenance: Provenance
     notices: tuple[str, ...] = ()
-    failures: tuple[str, ...] = field(default=())
+    failures: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -156,6 +143,110 @@ class Results:
         """Budgets that occur, ascending."""
         return tuple(sorted({row.cbr for row in self.rows}, key=lambda cbr: -1.0 if cbr is None else cbr))
 
+    def table(self) -> str:
+        """All numbers that are the same whoever computed them, as CSV: one line per point, floats in full."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        head = ["scheme", "channel", "cbr", "esno_db", "ebno_db", "trials", "errors"]
+        for key in self.metrics:
+            head += [key, f"{key} low", f"{key} high", f"{key} half-width over draws", f"{key} items"]
+        writer.writerow([*head, "stop", "id"])
+        for row in self.rows:
+            cells: list[Any] = [row.scheme, row.channel, row.cbr, row.esno_db, row.ebno_db, row.trials, row.errors]
+            for key in self.metrics:
+                number = row.metrics[key]
+                cells += [number.value, number.low, number.high, number.draws_half_width, number.n]
+            writer.writerow(["" if cell is None else cell for cell in [*cells, row.stop, row.id]])
+        return text.getvalue()
+
     def difference(self, metric: str, first: Row, second: Row) -> Estimate:
         """Paired difference first - second of a metric's mean over the pictures that both have, with its interval."""
         return paired_difference(first.per_image[metric], second.per_image[metric])
+
+
+def fold(records: Iterable[Mapping[str, Any]], plan: Plan, stop: StopRule, metrics: Sequence[str]) -> tuple[Tally, str | None]:
+    """Records of a point in order -> their sums up to the first that meets the rule, and its reason (None: not yet)."""
+    tally = Tally(plan, metrics)
+    for record in records:
+        tally.add(record)
+        reason = stop.reason(tally, plan)
+        if reason is not None:
+            return tally, reason
+    return tally, None
+
+
+def load_results(folder: str | Path) -> Results:
+    """Results of what lies in a folder, also while a run is going on.
+
+    The study in force is the last one of every file; files of several machines add up.
+
+    Raises
+    ------
+    InputError
+        No store there.
+    """
+    log = Log(folder)
+    if not log.studies:
+        raise InputError(f"{folder}: no results of a study here (*.jsonl); give the folder that `jscclink run` wrote to")
+    headers = [Header(study) for study in log.studies.values()]
+    metrics = {key: info for header in headers for key, info in header.metrics.items()}
+    rows: dict[str, Row] = {}
+    for header in headers:
+        for point in header.points:
+            if point["id"] not in rows:
+                records = log.in_order(point["id"], metrics)
+                tally, reason = fold(records, header.plan, header.stop, tuple(metrics))
+                if tally.batches:
+                    rows[point["id"]] = header.row(point, tally, reason, metrics)
+    return replace(headers[-1].results(rows.values()), metrics=metrics, notices=tuple(log.notices))
+
+
+def results_of(study: Mapping[str, Any], tallies: Iterator[tuple[Tally, str | None]]) -> Results:
+    """Results of a study's header and the tallies of its points, in the header's order."""
+    header = Header(study)
+    pairs = zip(header.points, tallies, strict=True)
+    return header.results(header.row(point, tally, reason, header.metrics) for point, (tally, reason) in pairs if tally.batches)
+
+
+class Header:
+    """A study as the store keeps it."""
+
+    def __init__(self, study: Mapping[str, Any]) -> None:
+        self._study = study
+        self.points: list[dict[str, Any]] = study["points"]
+        self.plan = Plan(tuple(tuple(chunk) for chunk in study["chunks"]), study["items"])
+        self.stop = StopRule(**study["stop"])
+        self.metrics = {key: MetricInfo(*info) for key, info in study["metrics"].items()}
+
+    def row(self, point: Mapping[str, Any], tally: Tally, reason: str | None, metrics: Iterable[str]) -> Row:
+        """A point's row."""
+        keys = tuple(metrics)
+        return Row(
+            id=point["id"],
+            scheme=point["scheme"],
+            channel=point["channel"],
+            esno_db=point["esno_db"],
+            ebno_db=point["ebno_db"],
+            cbr=point["cbr"],
+            metrics={key: tally.estimate(key) for key in keys},
+            per_image={key: tally.groups(key) for key in keys} if self.plan.images else {},
+            trials=tally.trials,
+            errors=tally.errors,
+            finished=reason is not None,
+            stop=reason or "Not finished: run again to go on.",
+            seconds=tally.seconds,
+            throughput=tally.throughput(point["values"], point["bits"]),
+        )
+
+    def results(self, rows: Iterable[Row]) -> Results:
+        """All of it."""
+        study = self._study
+        return Results(
+            name=study["name"],
+            rows=tuple(sorted(rows, key=lambda r: (r.scheme, r.channel, r.cbr or 0.0, r.esno_db))),
+            schemes={label: SchemeInfo(**scheme) for label, scheme in study["schemes"].items()},
+            channels=study["channels"],
+            metrics=self.metrics,
+            images=tuple(study["images"]),
+            provenance=Provenance(study["text"], study["versions"], study["seed"]),
+        )

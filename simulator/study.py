@@ -176,7 +176,9 @@ def _source_kind(keys: StudyKeys, schemes: Mapping[str, StudyScheme], source: So
     else:
         for key, example in (("images", "{set: kodak}"), ("cbr", "[1/12]")):
             if getattr(keys, key) is None:
-                raise source.error((), f"the key {key!r} is missing: {pictures[0]!r} transmits pictures; write {key}: {example}")
+                raise source.error(
+                    (), f"the key {key!r} is missing: {pictures[0]!r} transmits pictures; write {key}: {example}"
+                )
     return bool(bits)
 
 
@@ -228,9 +230,7 @@ def _stop(keys: StudyKeys, metrics: Mapping[str, Any], bits: bool, source: Sourc
     )
 
 
-def _points(
-    keys: StudyKeys, schemes: Mapping[str, StudyScheme], images: ImageSet | None, source: Source
-) -> tuple[Point, ...]:
+def _points(keys: StudyKeys, schemes: Mapping[str, StudyScheme], images: ImageSet | None, source: Source) -> tuple[Point, ...]:
     if (keys.esno_db is None) == (keys.ebno_db is None):
         raise source.error((), "one of the keys esno_db and ebno_db is needed, and only one; write esno_db: [0, 5, 10]")
     given = keys.esno_db if keys.esno_db is not None else keys.ebno_db

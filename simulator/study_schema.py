@@ -132,12 +132,14 @@ class _Strict(BaseModel):
 class StopKeys(_Strict):
     """When a point has had enough; whichever comes first."""
 
-    errors: Whole | None = Field(None, ge=1, description="a whole number of block errors (for pictures: outages) from 1")
+    errors: Whole | None = Field(
+        default=None, ge=1, description="a whole number of block errors (for pictures: outages) from 1"
+    )
     half_width: dict[str, Annotated[float, BeforeValidator(number), Field(gt=0)]] = Field(
         default_factory=dict, description="{metric: half-width of its 95 % interval}, like {psnr: 0.05}"
     )
-    least_draws: Whole = Field(4, ge=2, description="a whole number from 2: draws before `half_width` may stop a point")
-    most_trials: Whole | None = Field(None, ge=1, description="a whole number of blocks (pictures x draws) from 1")
+    least_draws: Whole = Field(default=4, ge=2, description="a whole number from 2: draws before `half_width` may stop a point")
+    most_trials: Whole | None = Field(default=None, ge=1, description="a whole number of blocks (pictures x draws) from 1")
     most_seconds: Annotated[float, BeforeValidator(number)] | None = Field(
         None, gt=0, description="a positive number of seconds of computing time per point"
     )
@@ -146,28 +148,32 @@ class StopKeys(_Strict):
 class BatchKeys(_Strict):
     """How items are batched; part of the id, because it decides the seeds."""
 
-    items: Whole = Field(8, ge=1, le=1_000_000, description="a whole number of items per batch from 1")
+    items: Whole = Field(default=8, ge=1, le=1_000_000, description="a whole number of items per batch from 1")
 
 
 class StudyKeys(_Strict):
     """A study file."""
 
     name: Annotated[str, AfterValidator(_label)] = Field(description="a name: one line of text")
-    seed: Whole = Field(1, ge=0, lt=2**63, description="a whole number from 0")
-    images: dict[str, Any] | None = Field(None, description="{set: kodak, pick: [1, 5]} or {folder: path}")
+    seed: Whole = Field(default=1, ge=0, lt=2**63, description="a whole number from 0")
+    images: dict[str, Any] | None = Field(default=None, description="{set: kodak, pick: [1, 5]} or {folder: path}")
     channels: Plugins = Field(description="`label: channel` lines (see `jscclink list channels`)")
     schemes: Plugins = Field(description="`label: scheme` lines (see `jscclink list schemes`)")
-    side: Any = Field("ideal", description="a side link, or {name: side link, option: value}")
-    feedback: Any = Field(None, description="a feedback link, or {name: feedback link, option: value}")
-    esno_db: Decibels | None = Field(None, description=_DB)
-    ebno_db: Decibels | None = Field(None, description=_DB)
-    cbr: Bandwidths | None = Field(None, description="a list of numbers or fractions like [1/12, 0.1]")
+    side: Any = Field(default="ideal", description="a side link, or {name: side link, option: value}")
+    feedback: Any = Field(default=None, description="a feedback link, or {name: feedback link, option: value}")
+    esno_db: Decibels | None = Field(default=None, description=_DB)
+    ebno_db: Decibels | None = Field(default=None, description=_DB)
+    cbr: Bandwidths | None = Field(default=None, description="a list of numbers or fractions like [1/12, 0.1]")
     metrics: Annotated[list[Any], BeforeValidator(_metric_list)] = Field(
         description="a list of metrics like [psnr, outage, cbr] (see `jscclink list metrics`)"
     )
-    draws: Whole | None = Field(None, ge=1, le=10_000_000, description="a whole number of channel draws per picture from 1")
-    stop: StopKeys = Field(default_factory=StopKeys, description="a mapping of errors, half_width, most_trials, most_seconds")
-    batch: BatchKeys = Field(default_factory=BatchKeys, description="{items: 8}")
+    draws: Whole | None = Field(
+        default=None, ge=1, le=10_000_000, description="a whole number of channel draws per picture from 1"
+    )
+    stop: StopKeys = Field(
+        default_factory=lambda: StopKeys(), description="a mapping of errors, half_width, most_trials, most_seconds"
+    )
+    batch: BatchKeys = Field(default_factory=lambda: BatchKeys(), description="{items: 8}")
 
 
 def check(data: dict[str, Any], source: Source) -> StudyKeys:
@@ -187,9 +193,8 @@ def check(data: dict[str, Any], source: Source) -> StudyKeys:
 def _sentence(error: Any) -> str:
     """One pydantic error in the words of the study file."""
     *above, key = [str(part) for part in error["loc"]]
-    model: type[BaseModel] = StudyKeys
-    if above:
-        model = {"stop": StopKeys, "batch": BatchKeys}.get(above[0], StudyKeys)
+    inner: dict[str, type[BaseModel]] = {"stop": StopKeys, "batch": BatchKeys}
+    model = inner.get(above[0], StudyKeys) if above else StudyKeys
     if error["type"] in ("extra_forbidden", "invalid_key"):
         hint = nearest(key, model.model_fields, SYNONYMS)
         return f"no such key; {hint}allowed: {', '.join(model.model_fields)}"

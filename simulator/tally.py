@@ -12,8 +12,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .points import Plan
-from .results import Throughput
 from .statistics import Estimate, Kind, Sums, estimate, estimate_blocks, estimate_rate
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Computing speed of a point on one worker; None where unknown. Never part of the result table.
+
+    Attributes
+    ----------
+    items_per_s : Estimate
+        Pictures or blocks per second, with a t interval over batches.
+    values_per_s : Estimate
+        Source values per second: 3HW per picture, k per block.
+    info_bits_per_s : Estimate or None
+        Information bits per second, for blocks of bits.
+    """
+
+    items_per_s: Estimate
+    values_per_s: Estimate
+    info_bits_per_s: Estimate | None
+
 
 # n, numerator, denominator, numerator^2, numerator x denominator, denominator^2: the fields of `Sums`
 _FIELDS = 6
@@ -181,14 +200,18 @@ class StopRule:
                 return False
         return True
 
-    def batches_left(self, tally: Tally, plan: Plan) -> float:
-        """Batches still to come at most, and at the present rate of errors; a guess for the time left."""
-        per_batch = plan.images / plan.batches_per_pass if plan.images else float(plan.items)
+    def most_batches(self, plan: Plan) -> float:
+        """Batches after which a point stops in any case; inf where only time or errors stop it."""
         bounds = [math.inf]
         if self.draws is not None:
-            bounds.append(self.draws * plan.batches_per_pass - tally.batches)
+            bounds.append(self.draws * plan.batches_per_pass)
         if self.most_trials is not None:
-            bounds.append((self.most_trials - tally.trials) / per_batch)
+            bounds.append(math.ceil(self.most_trials / (plan.images or plan.items)) * plan.batches_per_pass)
+        return min(bounds)
+
+    def batches_left(self, tally: Tally, plan: Plan) -> float:
+        """Batches still to come at most, and at the present rate of errors; a guess for the time left."""
+        bounds = [self.most_batches(plan) - tally.batches]
         if self.errors is not None and tally.errors:
             bounds.append((self.errors - tally.errors) * tally.batches / tally.errors)
         if self.most_seconds is not None and tally.seconds:

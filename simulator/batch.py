@@ -1,0 +1,224 @@
+"""One batch, computed anywhere: in this process, in a spawned one, on a cluster. Same job, same record, to the bit."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jscclink.errors import InputError
+
+from . import datasets, registry
+from .link import Link, Passage
+from .metrics import Metric, Samples
+from .points import Point, canonical, digest
+from .statistics import Kind
+from .tally import measured
+
+T = TypeVar("T")
+
+
+class MetricError(RuntimeError):
+    """A metric gave something that is no measurement: a fault of the metric, not of the study."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a worker needs for one batch; small, and made of plain data.
+
+    Attributes
+    ----------
+    point : Point
+    batch : int
+    pictures : tuple of int
+        Indices into the pictures; empty for blocks of bits.
+    scheme, channel, side, feedback : plug-in specification
+    images : mapping or None
+    metrics : mapping
+        Key -> plug-in specification.
+    device : str
+    threads : int
+        Threads of torch and numba: part of what makes floating-point sums repeat to the bit.
+    """
+
+    point: Point
+    batch: int
+    pictures: tuple[int, ...]
+    scheme: Any
+    channel: Any
+    side: Any
+    feedback: Any
+    images: Mapping[str, Any] | None
+    metrics: Mapping[str, Any]
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A batch that raised: what, and where."""
+
+    message: str
+    trace: str
+
+
+class _Bench:
+    """What a worker has built and may need again, most recently used last."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._built: OrderedDict[str, Any] = OrderedDict()
+
+    def get(self, build: Callable[[], T], *key: Any) -> T:
+        name = canonical(key)
+        if name not in self._built:
+            self._built[name] = build()
+        self._built.move_to_end(name)
+        while len(self._built) > self._most:
+            self._built.popitem(last=False)
+        return self._built[name]
+
+
+# schemes hold weights, image sets hold pictures: a few of each
+_SCHEMES, _IMAGES, _SMALL = _Bench(8), _Bench(2), _Bench(256)
+# the global random state and the number of threads belong to the process: one batch at a time in each
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def run_batch(job: Job) -> dict[str, Any] | Failure:
+    """Compute a batch.
+
+    Returns
+    -------
+    dict
+        `trials`, `errors`, `seconds` and `metrics` (by key, see `tally.measured`): the record that the store keeps.
+    Failure
+        Where anything raised; nothing is raised itself, as not every exception survives the way back to another process.
+    """
+    with _ONE_AT_A_TIME:
+        try:
+            with _threads(job.threads), _own_random_state(job.point.scheme_seed(job.batch)), torch.no_grad():
+                return _compute(job)
+        except Exception as error:
+            message = " ".join(f"{type(error).__name__}: {error}".split())
+            return Failure(message, traceback.format_exc())
+
+
+def _compute(job: Job) -> dict[str, Any]:
+    point = job.point
+    scheme = _SCHEMES.get(lambda: registry.build("schemes", job.scheme).to(job.device), job.scheme, job.device)
+    link = _SMALL.get(lambda: _link(job), "link", job.channel, job.side, job.feedback)
+    metrics = {key: _SMALL.get(partial(registry.build, "metrics", spec), "metric", spec) for key, spec in job.metrics.items()}
+    source = _pictures(job) if job.images is not None else _blocks(point, scheme.block_bits, job.batch)
+    source = source.to(job.device)
+    generator = torch.Generator().manual_seed(point.link_seed(job.batch))
+    start = time.perf_counter()
+    budget = link.budget(tuple(source.shape[1:]), point.cbr)
+    passage = link.run(scheme, source, budget, point.esno_db, generator=generator)
+    record = {key: _measure(key, metric, source, passage, job) for key, metric in metrics.items()}
+    errors = _errors(source, passage, pictures=job.images is not None)
+    return {
+        "trials": source.shape[0],
+        "errors": errors,
+        "seconds": round(time.perf_counter() - start, 6),
+        "metrics": record,
+    }
+
+
+def _link(job: Job) -> Link:
+    feedback = None if job.feedback is None else registry.build("feedbacks", job.feedback)
+    return Link(registry.build("channels", job.channel), side=registry.build("sides", job.side), feedback=feedback)
+
+
+def _pictures(job: Job) -> Tensor:
+    """uint8 [batch, 3, H, W], the very pictures that the study was checked with."""
+    images, found = _IMAGES.get(partial(_load, job.images or {}), job.images)
+    if found != job.point.images:
+        raise InputError(
+            f"the pictures {dict(job.images or {})} are not those that the study began with; put the same files there"
+        )
+    return images.batch(job.pictures)
+
+
+def _load(spec: Mapping[str, Any]) -> tuple[datasets.ImageSet, str]:
+    images = datasets.load(spec)
+    return images, digest(list(images.sha256))
+
+
+def _blocks(point: Point, block_bits: int, batch: int) -> Tensor:
+    """uint8 [items, k] of random bits."""
+    generator = torch.Generator().manual_seed(point.payload_seed(block_bits, batch))
+    return torch.randint(0, 2, (point.items, block_bits), generator=generator, dtype=torch.uint8)
+
+
+def _errors(source: Tensor, passage: Passage, *, pictures: bool) -> int:
+    """Outages that the receiver knows of, or wrong blocks."""
+    if pictures:
+        return int(passage.reconstruction.failed.sum())
+    return int((passage.reconstruction.data != source).any(1).sum())
+
+
+def _measure(key: str, metric: Metric, source: Tensor, passage: Passage, job: Job) -> dict[str, Any]:
+    samples: Samples = metric.measure(source, passage)
+    items = source.shape[0]
+    x, y = (part.detach().to("cpu", torch.float64) for part in (samples.numerator, samples.denominator))
+    if samples.kind not in get_args(Kind) or x.shape != (items,) or y.shape != (items,):
+        raise MetricError(
+            f"metric {key!r} gave kind {samples.kind!r} and shapes {tuple(x.shape)}, {tuple(y.shape)}; allowed: "
+            f"{', '.join(get_args(Kind))}, and one value per item, ({items},)"
+        )
+    wrong = ~(x.isfinite() & y.isfinite() & (y >= 0))
+    if samples.kind != "mean":
+        wrong |= (x < 0) | (x > y)
+    if bool(wrong.any()):
+        item = int(wrong.nonzero()[0])
+        raise MetricError(
+            f"metric {key!r} gave {float(x[item])}/{float(y[item])} for item {item}; values are finite, counts at most trials"
+        )
+    return measured(samples.kind, x.tolist(), y.tolist(), pictures=job.images is not None)
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    """The same number of threads wherever a batch runs: reductions over more threads round differently."""
+    before = torch.get_num_threads()
+    numba = sys.modules.get("numba")
+    numba_before = numba.get_num_threads() if numba is not None else 1
+    try:
+        if before != threads:
+            torch.set_num_threads(threads)
+        if numba is not None:
+            numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        yield
+    finally:
+        if before != threads:
+            torch.set_num_threads(before)
+        if numba is not None:
+            numba.set_num_threads(numba_before)
+
+
+@contextmanager
+def _own_random_state(seed: int) -> Iterator[None]:
+    """Global random states as a function of the batch, and afterwards as they were: neither relied on nor disturbed."""
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+    try:
+        random.seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002
+        torch.default_generator.manual_seed(seed)
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.random.set_rng_state(cpu)

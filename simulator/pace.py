@@ -1,0 +1,45 @@
+"""How far a run is, and how long it will take: from the stop rule, the errors seen so far, and the clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .points import Plan
+from .progress import Snapshot
+from .tally import StopRule, Tally
+
+
+class Pace:
+    """Counts batches against those expected.
+
+    Parameters
+    ----------
+    stop : StopRule
+    plan : Plan
+    tallies : sequence of Tally
+        Of the points that have something left to do.
+    """
+
+    def __init__(self, stop: StopRule, plan: Plan, tallies: Sequence[Tally]) -> None:
+        self._stop, self._plan = stop, plan
+        self._left = {id(tally): stop.batches_left(tally, plan) for tally in tallies}
+        self._finite = sum(left for left in self._left.values() if math.isfinite(left))
+        self._start = time.monotonic()
+        self._batches = 0
+        self._computing = 0.0
+
+    def snapshot(self, tally: Tally, record: Mapping[str, Any], done: int, points: int, title: str) -> Snapshot:
+        """After a batch of the point with this tally; `done` of `points` are over."""
+        self._batches += 1
+        before = self._left.get(id(tally), 0.0)
+        left = self._stop.batches_left(tally, self._plan)
+        self._left[id(tally)] = left
+        self._finite += (left if math.isfinite(left) else 0.0) - (before if math.isfinite(before) else 0.0)
+        elapsed = time.monotonic() - self._start
+        seconds = elapsed / self._batches * self._finite
+        known = all(math.isfinite(value) for value in (left, seconds))
+        fraction = 1.0 if done == points else self._batches / (self._batches + max(self._finite, 1.0))
+        return Snapshot(done, points, self._batches, fraction, seconds if known else math.nan, title)
