@@ -12,7 +12,7 @@ from torch import Tensor
 from jscclink.channels.channel import Channel, Observation, Realisation
 from jscclink.channels.feedback import FeedbackLink, PerfectFeedback
 
-from .scheme import Budget, Burst, Reception, Reconstruction, Scheme, TransmitCsi
+from .scheme import Budget, Burst, OneShotScheme, Reception, Reconstruction, Scheme, TransmitCsi
 from .side import IdealSide, SideLink
 from .units import noise_var_from_esno_db
 
@@ -122,7 +122,7 @@ class Link:
         realisation : Realisation, optional
             Meet this realisation of the channel instead of a fresh one (replay).
         """
-        crossing = _Crossing(self, scheme.air_uses(budget), source, budget, esno_db, generator, realisation)
+        crossing = _Crossing(self, scheme, source, budget, esno_db, generator, realisation)
         transmitter = scheme.transmitter(source, budget, crossing.transmit_csi(genie=scheme.bound))
         receiver = scheme.receiver(budget)
         next(receiver)
@@ -144,7 +144,7 @@ class _Crossing:
     def __init__(
         self,
         link: Link,
-        air_uses: int | None,
+        scheme: Scheme,
         source: Tensor,
         budget: Budget,
         esno_db: float | Tensor,
@@ -158,7 +158,8 @@ class _Crossing:
         esno = torch.as_tensor(esno_db, dtype=torch.float32, device=self._device).expand(self._batch)
         self._noise_var = noise_var_from_esno_db(esno)
         self._realisation = realisation
-        self._air_uses = air_uses
+        air_uses = scheme.air_uses(budget)
+        self._one_burst = isinstance(scheme, OneShotScheme)
         if realisation is None and air_uses is not None:
             # drawn for the whole budget, so that schemes of unlike length meet the same channel
             self._draw(2 * air_uses if link.side.on_air else air_uses)
@@ -263,9 +264,9 @@ class _Crossing:
         """Symbols as sent: nothing beyond `valid`, average power 1 per item over the valid uses."""
         index = torch.arange(burst.symbols.shape[1], device=self._device)
         sent = torch.where(index < burst.valid[:, None], burst.symbols, 0)
-        if self._air_uses is not None and self._air_uses == self._budget.uses:
+        if self._one_burst and self._budget.uses is not None:
             # one burst fills the budget's time, or the length of what arrives would tell the receiver what nobody sent
-            sent = torch.nn.functional.pad(sent[:, : self._air_uses], (0, max(self._air_uses - sent.shape[1], 0)))
+            sent = torch.nn.functional.pad(sent[:, : self._budget.uses], (0, max(self._budget.uses - sent.shape[1], 0)))
         energy = (sent.real.square() + sent.imag.square()).sum(1)
         if burst.power == "scale":
             return sent * torch.where(energy > 0, burst.valid / energy.clamp_min(1e-30), 0.0).sqrt()[:, None]
