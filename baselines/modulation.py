@@ -38,15 +38,19 @@ class Modulation:
         n = bits.shape[-1]
         if n % self.bits_per_symbol:
             raise InputError(f"{n} bits are not whole symbols of {self.bits_per_symbol} bits")
+        if bits.device.type == "cpu":
+            from .qam_kernels import map_bits  # compiled: numba takes a second to import
+
+            symbols = map_bits(bits.contiguous().reshape(-1).numpy(), self.amplitudes, self.dimensions)
+            return torch.from_numpy(symbols).reshape(*bits.shape[:-1], -1)
         # [..., symbols, position in the dimension's label, dimension]
         labels = bits.reshape(*bits.shape[:-1], -1, self.bits_per_dimension, self.dimensions)
         index = torch.zeros_like(labels[..., 0, :], dtype=torch.int64)
         for position in range(self.bits_per_dimension):
             index = 2 * index + labels[..., position, :]
         values = torch.from_numpy(self.amplitudes).to(bits.device)[index]
-        if self.dimensions == 1:
-            return torch.complex(values[..., 0], torch.zeros_like(values[..., 0]))
-        return torch.view_as_complex(values)
+        imaginary = values[..., 1] if self.dimensions == 2 else torch.zeros_like(values[..., 0])
+        return torch.complex(values[..., 0], imaginary)
 
     def demap(self, symbols: Tensor, noise_var: Tensor, *, method: Method = "maxlog") -> Tensor:
         """Log-likelihood ratios of all bits, log P(b=1)/P(b=0).
@@ -77,7 +81,7 @@ class Modulation:
         return (self.demap(symbols, torch.ones((), device=symbols.device)) > 0).to(torch.uint8)
 
     def _demap_cpu(self, symbols: Tensor, scale: Tensor, method: Method) -> Tensor:
-        from .demapper import demap_reals  # compiled: numba takes a second to import
+        from .qam_kernels import demap_reals  # compiled: numba takes a second to import
 
         reals = torch.view_as_real(symbols.contiguous()).reshape(-1, 2)[:, : self.dimensions].reshape(-1)
         llr = demap_reals(
@@ -90,7 +94,9 @@ class Modulation:
         levels = torch.from_numpy(self.amplitudes).to(symbols.device)
         reals = torch.view_as_real(symbols)[..., : self.dimensions]
         metric = -scale[..., None, None] * (reals[..., None] - levels).square()
-        bits = (torch.arange(len(levels), device=symbols.device)[:, None] >> _shifts(self.bits_per_dimension, symbols.device)) & 1
+        bits = (
+            torch.arange(len(levels), device=symbols.device)[:, None] >> _shifts(self.bits_per_dimension, symbols.device)
+        ) & 1
         llrs = []
         for position in range(self.bits_per_dimension):
             one, zero = metric[..., bits[:, position] == 1], metric[..., bits[:, position] == 0]

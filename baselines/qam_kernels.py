@@ -1,4 +1,4 @@
-"""The compiled demapper: log-likelihood ratios of Gray-labelled amplitudes, one real dimension at a time."""
+"""The compiled mapper and demapper of Gray-labelled amplitudes, one real dimension at a time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,33 @@ _LEAST_SUM = 1e-30
 
 # no "nnan" or "ninf": a NaN that comes in must come out, for the decoder to refuse it
 _FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
+
+
+def map_bits(bits: NDArray[np.uint8], amplitudes: NDArray[np.float32], dimensions: int) -> NDArray[np.complex64]:
+    """uint8 [symbols x bits] of 0/1 -> complex64 [symbols]; amplitudes as for `demap_reals`."""
+    per_symbol = (len(amplitudes).bit_length() - 1) * dimensions
+    # all symbols by label, first bit most significant; the labels of the two dimensions are interleaved
+    label = np.arange(1 << per_symbol)
+    split = [(label >> (per_symbol - 1 - position)) & 1 for position in range(per_symbol)]
+    own = [split[dimension::dimensions] for dimension in range(dimensions)]
+    places = [np.sum([bit << (len(o) - 1 - i) for i, bit in enumerate(o)], axis=0) for o in own]
+    table = np.zeros(1 << per_symbol, dtype=np.complex64)
+    table.real = amplitudes[places[0]]
+    if dimensions == 2:
+        table.imag = amplitudes[places[1]]
+    out = np.empty(bits.size // per_symbol, dtype=np.complex64)
+    spread(lambda begin, end: _look_up(bits, table, per_symbol, begin, end, out), out.size)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _look_up(bits, table, per_symbol, begin, end, out):
+    for symbol in range(begin, end):
+        label = 0
+        for position in range(symbol * per_symbol, (symbol + 1) * per_symbol):
+            label = 2 * label + bits[position]
+        # bits are 0 or 1; whatever else is given must not read beyond the table
+        out[symbol] = table[label & (len(table) - 1)]
 
 
 def demap_reals(
