@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -20,12 +20,15 @@ from torch import Tensor
 
 from jscclink.errors import InputError
 
-from . import datasets, registry
+from . import registry
 from .link import Link, Passage
 from .metrics import Metric, Samples
 from .points import Point, canonical, digest
 from .statistics import Kind
 from .tally import measured
+
+if TYPE_CHECKING:
+    from .datasets import ImageSet
 
 T = TypeVar("T")
 
@@ -152,7 +155,9 @@ def _pictures(job: Job) -> Tensor:
     return images.batch(job.pictures)
 
 
-def _load(spec: Mapping[str, Any]) -> tuple[datasets.ImageSet, str]:
+def _load(spec: Mapping[str, Any]) -> tuple[ImageSet, str]:
+    from . import datasets
+
     images = datasets.load(spec)
     return images, digest(list(images.sha256))
 

@@ -27,9 +27,8 @@ class Pace:
         self._stop, self._plan = stop, plan
         self._left = {id(tally): stop.batches_left(tally, plan) for tally in tallies}
         self._finite = sum(left for left in self._left.values() if math.isfinite(left))
-        self._start = time.monotonic()
+        self._first = time.monotonic()
         self._batches = 0
-        self._computing = 0.0
 
     def snapshot(self, tally: Tally, record: Mapping[str, Any], done: int, points: int, title: str) -> Snapshot:
         """After a batch of the point with this tally; `done` of `points` are over."""
@@ -38,8 +37,10 @@ class Pace:
         left = self._stop.batches_left(tally, self._plan)
         self._left[id(tally)] = left
         self._finite += (left if math.isfinite(left) else 0.0) - (before if math.isfinite(before) else 0.0)
-        elapsed = time.monotonic() - self._start
-        seconds = elapsed / self._batches * self._finite
-        known = all(math.isfinite(value) for value in (left, seconds))
+        now = time.monotonic()
+        if self._batches == 1:
+            self._first = now  # the first batch takes in the start of the workers, imports and compilation
+        seconds = (now - self._first) / max(self._batches - 1, 1) * self._finite
+        known = math.isfinite(left) and self._batches > 1
         fraction = 1.0 if done == points else self._batches / (self._batches + max(self._finite, 1.0))
         return Snapshot(done, points, self._batches, fraction, seconds if known else math.nan, title)

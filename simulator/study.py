@@ -6,12 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from . import datasets
-from .datasets import ImageSet
 from .plugins import canonical_plugin, make, short_name
 from .points import Plan, Point, digest
 from .results import MetricInfo, SchemeInfo
@@ -20,6 +18,9 @@ from .study_file import Source, override, read
 from .study_schema import MOST_POINTS, StudyKeys, check
 from .tally import StopRule
 from .units import ebno_db_from_esno_db, esno_db_from_ebno_db
+
+if TYPE_CHECKING:
+    from .datasets import ImageSet
 
 # blocks per point of a bit-level study that sets no other limit
 MOST_BLOCKS = 100_000
@@ -203,6 +204,8 @@ def _metrics(keys: StudyKeys, kind: str, source: Source) -> tuple[dict[str, Any]
 def _images(keys: StudyKeys, source: Source, folder: Path) -> tuple[ImageSet | None, dict[str, Any] | None]:
     if keys.images is None:
         return None, None
+    from . import datasets  # with its image libraries, which blocks of bits do not need
+
     spec = dict(keys.images)
     if isinstance(spec.get("folder"), str):
         spec["folder"] = str(folder / Path(spec["folder"]).expanduser())

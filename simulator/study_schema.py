@@ -141,7 +141,7 @@ class StopKeys(_Strict):
     least_draws: Whole = Field(default=4, ge=2, description="a whole number from 2: draws before `half_width` may stop a point")
     most_trials: Whole | None = Field(default=None, ge=1, description="a whole number of blocks (pictures x draws) from 1")
     most_seconds: Annotated[float, BeforeValidator(number)] | None = Field(
-        None, gt=0, description="a positive number of seconds of computing time per point"
+        default=None, gt=0, description="a positive number of seconds of computing time per point"
     )
 
 
