@@ -13,6 +13,7 @@ from torch import Tensor
 from jscclink.baselines.channel_coding.nr_ldpc import CodeBlock
 
 Algorithm = Literal["normalised-min-sum", "offset-min-sum", "sum-product"]
+Schedule = Literal["layered", "flooding"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,16 @@ class BlockSettings:
     ----------
     algorithm : Algorithm
         Check update: min-sum with messages of 3/4 of the smallest magnitude or half an LLR less, or the exact sum-product.
+    schedule : Schedule
+        Each layer of checks after the other, or all at once from the same posteriors (sum-product and Sionna only).
     iterations : int
-        Most iterations over all layers.
+        Most iterations over all checks.
     early_stop : bool
         Stop a block as soon as its syndrome is zero.
     """
 
     algorithm: Algorithm
+    schedule: Schedule
     iterations: int
     early_stop: bool
 

@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 from jscclink.baselines.channel_coding.decoders.simd import LANES
 from jscclink.baselines.channel_coding.nr_ldpc import CORE_ROWS, SYSTEMATIC, CodeBlock
 
-# lanes from which on another code word beside the others no longer helps: enough blocks per layer to hide latencies
-_ENOUGH_LANES = 384
 
-
-def words_side_by_side(z: int) -> int:
-    """Code words of lifting size `z` that are decoded together, a power of two: their lanes interleave."""
+def words_side_by_side(z: int, enough_lanes: int) -> int:
+    """Code words of lifting size `z` to decode together for `enough_lanes`: a power of two up to `LANES`."""
     words = 1
-    while words * z < _ENOUGH_LANES and words < LANES:
+    while words * z < enough_lanes and words < LANES:
         words *= 2
     return words
 

@@ -27,6 +27,7 @@ from jscclink.baselines.channel_coding.nr_ldpc import CodeBlock
 STEPS_PER_LLR = 4.0
 CAP = 40  # of messages and channel values
 OFFSET = 2  # half an LLR
+_ENOUGH_LANES = 384  # enough blocks of lanes per layer to hide the latency of writing a column and reading it rotated
 # algorithm -> (mask of the quarter that normalisation takes off, offset)
 _SOFTENING = {"normalised-min-sum": (255, 0), "offset-min-sum": (0, OFFSET)}
 
@@ -136,7 +137,7 @@ class MinSumDecoder(BlockDecoder):
         self._layouts: dict[int, Layout] = {}
 
     def _layout(self, batch: int) -> Layout:
-        words = words_side_by_side(self.block.z)
+        words = words_side_by_side(self.block.z, _ENOUGH_LANES)
         while words > 1 and (words // 2) * get_num_threads() >= batch:
             words //= 2
         if words not in self._layouts:

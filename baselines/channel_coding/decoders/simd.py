@@ -238,3 +238,26 @@ def _failed_checks(typingctx: Any, values: Any, messages: Any, source: Any, targ
 
 update_layer: Any = intrinsic(_update_layer)
 failed_checks: Any = intrinsic(_failed_checks)
+
+
+def _reinterpreted(result: Any, argument: Any, kind: Any) -> Any:
+    """Intrinsic body that reads a 32-bit number's bits as another type."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], kind)
+
+    return result(argument), codegen
+
+
+def _bits_of_float(typingctx: Any, value: Any) -> Any:
+    """float32 -> the int32 of the same bits."""
+    return _reinterpreted(types.int32, types.float32, ir.IntType(32))
+
+
+def _float_of_bits(typingctx: Any, value: Any) -> Any:
+    """int32 -> the float32 of the same bits."""
+    return _reinterpreted(types.float32, types.int32, ir.FloatType())
+
+
+bits_of_float: Any = intrinsic(_bits_of_float)
+float_of_bits: Any = intrinsic(_float_of_bits)
