@@ -210,7 +210,9 @@ def _images(keys: StudyKeys, source: Source, folder: Path) -> tuple[ImageSet | N
     if isinstance(spec.get("folder"), str):
         spec["folder"] = str(folder / Path(spec["folder"]).expanduser())
     try:
-        return datasets.load(spec), spec
+        images = datasets.load(spec)
+        _ = images.sha256  # decodes every picture: one that cannot be read is found here
+        return images, spec
     except ValueError as error:
         raise source.error(("images",), str(error)) from error
 
