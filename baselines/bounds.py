@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +12,8 @@ from jscclink.simulator import registry
 from jscclink.simulator.scheme import Budget, Burst, OneShotScheme, Reception, Reconstruction, TransmitCsi
 
 from .concealment import Concealment, concealed
-from .source.codec import DecodeFailure, SourceCodec
+from .source.codec import SourceCodec
+from .source.tensors import picture_of, pixels
 from .theory import normal_approximation_rate
 
 
@@ -61,9 +61,9 @@ class CapacityBound(OneShotScheme):
         batch, uses = source.shape[0], budget.uses
         rates = self._rates(batch, uses, csi)
         files = []
-        for picture, rate in zip(source.cpu().numpy(), rates.tolist(), strict=True):
+        for picture, rate in zip(source, rates.tolist(), strict=True):
             max_bytes = int(rate * uses / 8 + 1e-6)
-            file = self._source.encode(np.ascontiguousarray(picture.transpose(1, 2, 0)), max_bytes) if max_bytes else None
+            file = self._source.encode(pixels(picture), max_bytes) if max_bytes else None
             files.append(file or b"")
         # what carries the ideal code's symbols does not matter; a tone of unit power lets the receiver see its channel
         symbols = torch.ones(batch, uses, dtype=torch.complex64, device=source.device)
@@ -80,12 +80,9 @@ class CapacityBound(OneShotScheme):
             in_outage = self._rate is not None and float(carried[item]) < self._rate
             if in_outage or not file:
                 continue
-            try:
-                picture = self._source.decode(file, shape=(budget.shape[1], budget.shape[2]))
-            except DecodeFailure:
-                continue
-            pictures[item] = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
-            failed[item] = False
+            picture = picture_of(self._source, file, budget.shape)
+            if picture is not None:
+                pictures[item], failed[item] = picture, False
         return Reconstruction(pictures.to(reception.symbols.device), failed.to(reception.symbols.device))
 
     def _rates(self, batch: int, uses: int, csi: TransmitCsi) -> Tensor:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from jscclink.errors import InputError
 from jscclink.simulator import registry
 from jscclink.simulator.scheme import Budget, Burst, OneShotScheme, Reception, Reconstruction, TransmitCsi
 
-from .channel_coding.code import ChannelCode
 from .concealment import Concealment, concealed
-from .layout import HEADER_BITS, Layout, lay_out
-from .mcs import parse_mcs
-from .modulation import Modulation
-from .scrambling import gold_sequence
-from .source.codec import DecodeFailure, SourceCodec
+from .layout import Layout
+from .source.codec import SourceCodec
+from .source.tensors import picture_of, pixels
+from .transport import Demapper, Transport, bits_ledger
 
 
 class Digital(OneShotScheme):
@@ -57,81 +53,42 @@ class Digital(OneShotScheme):
         mcs: str,
         block_length: int | None = None,
         code: str | dict[str, Any] = "ldpc",
-        demapper: Literal["maxlog", "exact"] = "maxlog",
+        demapper: Demapper = "maxlog",
         concealment: Concealment = "mean_colour",
     ) -> None:
         self._source: SourceCodec = registry.build("sources", source)
-        self._mcs = parse_mcs(mcs)
-        if block_length is not None and block_length < 64:
-            raise InputError(f"block_length must be at least 64 coded bits; got {block_length}")
-        self._block_length = block_length
-        self._code_name, self._code_options = registry.split("codes", code)
+        self._transport = Transport(mcs, block_length, code, demapper)
         self._concealment: Concealment = concealment
-        self._modulation = Modulation(self._mcs.bits_per_symbol)
-        self._demapper: Literal["maxlog", "exact"] = demapper
-        self._coders: dict[Layout, ChannelCode] = {}
 
     def layout(self, budget: Budget) -> Layout | None:
         """How a picture's bits fill the budget; None where no code block fits."""
-        if budget.uses is None:
-            raise InputError("the scheme 'digital' fills a budget: give the study a `cbr`")
-        return lay_out(budget.uses, self._mcs, self._block_length)
+        return self._transport.layout(budget.uses)
 
     def encode(self, source: Tensor, budget: Budget, csi: TransmitCsi | None) -> Burst:
         layout = self.layout(budget)
-        batch = source.shape[0]
-        valid = torch.zeros(batch, dtype=torch.int64)
-        if layout is None:
-            return Burst(torch.zeros(batch, 0, dtype=torch.complex64), valid, power="constellation")
-        payload = np.zeros((batch, layout.payload_bits), dtype=np.uint8)
-        ledger: dict[str, Tensor] = {}
-        for item, picture in enumerate(source.cpu().numpy()):
-            file = None
-            if layout.max_file_bytes > 0:
-                file = self._source.encode(np.ascontiguousarray(picture.transpose(1, 2, 0)), layout.max_file_bytes)
-            if file is None:
-                continue
-            framed = len(file).to_bytes(HEADER_BITS // 8, "big") + file
-            payload[item, : 8 * len(framed)] = np.unpackbits(np.frombuffer(framed, dtype=np.uint8))
-            valid[item] = layout.uses
-            for purpose, bits in layout.bits(len(file)).items():
-                ledger.setdefault(purpose, torch.zeros(batch, dtype=torch.int64))[item] = bits
-        payload ^= gold_sequence(layout.payload_bits)
-        coded = self._coder(layout).encode(torch.from_numpy(payload.reshape(-1, layout.k)).to(source.device))
-        symbols = self._modulation.map(coded.reshape(batch, -1))
-        return Burst(symbols, valid.to(source.device), bits=ledger, power="constellation")
+        if layout is None or layout.max_file_bytes < 1:
+            return silence(source.shape[0], source.device)
+        files = [self._source.encode(pixels(picture), layout.max_file_bytes) for picture in source]
+        symbols = self._transport.send(files, layout, source.device)
+        valid = torch.tensor([layout.uses if file is not None else 0 for file in files], device=source.device)
+        return Burst(symbols, valid, bits=bits_ledger(files, layout), power="constellation")
 
     def decode(self, reception: Reception, budget: Budget) -> Reconstruction:
         layout = self.layout(budget)
-        batch = reception.symbols.shape[0]
+        batch, device = reception.symbols.shape[0], reception.symbols.device
         pictures = concealed(self._concealment, budget.shape).repeat(batch, 1, 1, 1)
         failed = torch.ones(batch, dtype=torch.bool)
-        if layout is None:
-            return Reconstruction(pictures, failed)
-        symbols, noise_var = reception.unbiased()
-        llr = self._modulation.demap(symbols[:, : layout.uses], noise_var[:, : layout.uses], method=self._demapper)
-        decoded = self._coder(layout).decode(llr.reshape(-1, layout.n))
-        arrived = decoded.ok.reshape(batch, -1).all(1).cpu()
-        payload = decoded.bits.reshape(batch, -1).cpu().numpy() ^ gold_sequence(layout.payload_bits)
-        for item in torch.nonzero(arrived).flatten().tolist():
-            picture = self._picture(payload[item], budget)
-            if picture is not None:
-                pictures[item], failed[item] = picture, False
-        return Reconstruction(pictures.to(reception.symbols.device), failed.to(reception.symbols.device))
+        if layout is not None:
+            symbols, noise_var = reception.unbiased()
+            files = self._transport.receive(symbols[:, : layout.uses], noise_var[:, : layout.uses], layout)
+            for item, file in enumerate(files):
+                picture = None if file is None else picture_of(self._source, file, budget.shape)
+                if picture is not None:
+                    pictures[item], failed[item] = picture, False
+        return Reconstruction(pictures.to(device), failed.to(device))
 
-    def _picture(self, payload: np.ndarray, budget: Budget) -> Tensor | None:
-        """Bits that passed their CRC -> uint8 [3, H, W]; None where they are no picture after all."""
-        data = np.packbits(payload[: payload.size // 8 * 8]).tobytes()
-        length = int.from_bytes(data[: HEADER_BITS // 8], "big")
-        height, width = budget.shape[1:]
-        try:
-            picture = self._source.decode(data[HEADER_BITS // 8 :][:length], shape=(height, width))
-        except DecodeFailure:
-            return None
-        return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
 
-    def _coder(self, layout: Layout) -> ChannelCode:
-        if layout not in self._coders:
-            spec = {"name": self._code_name, **self._code_options, "k": layout.k, "n": layout.n}
-            self._coders[layout] = registry.build("codes", {**spec, "bits_per_symbol": layout.bits_per_symbol})
-        return self._coders[layout]
+def silence(batch: int, device: torch.device) -> Burst:
+    """A burst of nothing: the budget holds no code block."""
+    nothing = torch.zeros(batch, 0, dtype=torch.complex64, device=device)
+    return Burst(nothing, torch.zeros(batch, dtype=torch.int64, device=device), power="constellation")
