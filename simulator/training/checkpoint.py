@@ -35,9 +35,7 @@ def save_checkpoint(
             old.unlink()
 
 
-def load_checkpoint(
-    folder: Path, model: nn.Module, ema: nn.Module, optimiser: torch.optim.Optimizer
-) -> tuple[int, float]:
+def load_checkpoint(folder: Path, model: nn.Module, ema: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
     """Restore a run; returns (step, seconds trained).
 
     Raises:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from jscclink.simulator.codecs.hjscc.presets import preset_by_name
 
 
 class TrainingConfig(BaseModel):
@@ -28,11 +30,15 @@ class TrainingConfig(BaseModel):
         cbr: range of the payload's CBR, drawn triangularly in the log domain; eta follows, picture by picture.
         lmbda_at_sixteenth, lmbda_slope, lmbda_spread: lambda is drawn log-uniformly within a factor `lmbda_spread` of
             `lmbda_at_sixteenth * (16 cbr)^lmbda_slope`.
-        esno_db: range of the SNR in dB, drawn uniformly.
+        esno_db: range [low, high] of the SNR in dB; drawn as low + (high - low) u^esno_skew with u uniform, so that a skew over
+            1 favours low SNRs.
+        channels: channels to train over, as in a study; each step takes one of them, all equally often.
         clean_share: share of the images that also take the clean path.
         bf16: bfloat16 autocast.
         checkpoint_every, validate_every, log_every: in steps.
         validation_images, validation_crop: held-out crops, and their side.
+        klt_crops: training crops from which the linear path is initialised.
+        tensorboard: also write TensorBoard events (needs the package `tensorboard`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,7 +47,7 @@ class TrainingConfig(BaseModel):
     data: Path
     output: Path
     seed: int = 1
-    steps: int = Field(gt=0)
+    steps: int = Field(11600, gt=0)
     batch: int = Field(8, gt=0)
     crop: int = Field(128, gt=0)
     learning_rate: float = Field(1e-3, gt=0)
@@ -57,14 +63,17 @@ class TrainingConfig(BaseModel):
     lmbda_slope: float = Field(1.3, ge=0)
     lmbda_spread: float = Field(3.0, ge=1)
     esno_db: tuple[float, float] = (-3.0, 20.0)
+    esno_skew: float = Field(1.0, gt=0)
+    channels: tuple[Any, ...] = ("awgn",)
     clean_share: float = Field(0.5, ge=0, le=1)
     bf16: bool = True
-    optimiser: Literal["adamw"] = "adamw"
     checkpoint_every: int = Field(500, gt=0)
     validate_every: int = Field(1000, gt=0)
     log_every: int = Field(50, gt=0)
     validation_images: int = Field(8, gt=0)
     validation_crop: int = Field(256, gt=0)
+    klt_crops: int = Field(700, gt=0)
+    tensorboard: bool = False
 
     @model_validator(mode="after")
     def _ranges(self) -> TrainingConfig:
@@ -72,4 +81,9 @@ class TrainingConfig(BaseModel):
             low, high = getattr(self, name)
             if low > high or (name == "cbr" and low <= 0):
                 raise ValueError(f"{name} is [{low}, {high}]; give [low, high] with low <= high, above 0 for cbr")
+        if self.crop % preset_by_name(self.preset).multiple or self.validation_crop % preset_by_name(self.preset).multiple:
+            multiple = preset_by_name(self.preset).multiple
+            raise ValueError(
+                f"crop is {self.crop}, validation_crop {self.validation_crop}; {self.preset} needs multiples of {multiple}"
+            )
         return self

@@ -8,10 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from jscclink.channels.channel import Channel
+from jscclink.simulator.codecs.hjscc.air import told_esno_db
+from jscclink.simulator.codecs.hjscc.latent import Prior
 from jscclink.simulator.codecs.hjscc.model import HJSCC
 from jscclink.simulator.codecs.hjscc.rates import counts_from_indices, group_indices, prefix_mask, surprise_bits
+from jscclink.simulator.scheme import Reception
+from jscclink.simulator.units import noise_var_from_esno_db
 
 BITS_SLOPE = 0.3
 
@@ -45,28 +51,32 @@ class OperatingPoints:
     cbr: Tensor
     esno_db: Tensor
 
+    def to(self, device: torch.device) -> OperatingPoints:
+        """The same points on a device."""
+        return OperatingPoints(self.lmbda.to(device), self.cbr.to(device), self.esno_db.to(device))
+
 
 def forward_terms(
-    model: HJSCC, image: Tensor, points: OperatingPoints, generator: torch.Generator | None, clean_images: int
+    model: HJSCC, image: Tensor, points: OperatingPoints, channel: Channel, generator: torch.Generator, clean_images: int
 ) -> Terms:
-    """Both paths of a batch over AWGN.
+    """Both paths of a batch.
 
     Args:
         model: the codec.
         image: float32 [B, 3, H, W] in [-1, 1].
         points: the operating points.
-        generator: randomness of quantisation noise and channel; None codes posterior means (evaluation) with torch's default
-            generator for the channel.
+        channel: any differentiable one of one use in, one use out.
+        generator: randomness of quantisation noise and channel.
         clean_images: how many images of the batch also take the clean path.
     """
     batch = image.shape[0]
     values = image[0].numel()
 
-    def sample(mean: Tensor) -> Tensor:
-        return mean + torch.rand(mean.shape, generator=generator, device=mean.device) - 0.5
+    def sample(mean: Tensor, _: Prior) -> Tensor:
+        return mean + torch.rand(mean.shape, generator=generator).to(mean.device) - 0.5
 
     sent, last = model.transmit(image, points.lmbda, sample)
-    channel_cond = model.channel_conditioning(points.lmbda, points.esno_db)
+    coder_cond = model.channel_conditioning(points.lmbda, points.esno_db)
     signals, masks, maps = [], [], []
     nats = torch.zeros(batch, device=image.device)
     energy = torch.zeros(batch, device=image.device)
@@ -80,24 +90,21 @@ def forward_terms(
         counts = counts_from_indices(indices, level)
         mask = prefix_mask(counts, level.table[-1])
         wanted = eta[:, None, None] * bits
-        symbols = model.encode_symbols(number, latent, wanted, indices, channel_cond)
+        symbols = model.encode_symbols(number, latent, wanted, indices, coder_cond)
         symbols = torch.where(mask, symbols, 0.0)
         energy = energy + symbols.square().sum((1, 2, 3))
         reals = reals + mask.sum((1, 2, 3))
         signals.append(symbols)
         masks.append(mask)
         maps.append(indices)
-    # power 1 per complex use and noise N0 are power 1 per real symbol and noise N0, in units of twice the size
-    power = (energy / reals.clamp_min(1.0))[:, None, None, None]
-    noise_var = power * (10.0 ** (-points.esno_db / 10.0))[:, None, None, None]
-    cond = model.conditioning(points.lmbda, points.esno_db)
+    power = energy / reals.clamp_min(1.0)
+    received, noises = over_channel(channel, signals, power, points.esno_db, generator)
+    told = torch.tensor([_told(noises, masks, power, item) for item in range(batch)], device=image.device)
+    cond = model.conditioning(points.lmbda, told)
+    channel_cond = model.channel_conditioning(points.lmbda, told)
     state = model.initial_state(batch, image.shape[2], image.shape[3])
-    for number, (symbols, mask, indices) in enumerate(zip(signals, masks, maps, strict=True)):
-        noise = torch.randn(symbols.shape, generator=generator, device=image.device)
-        received = symbols + noise_var.sqrt() * noise
-        state = model.receive(
-            number, state, received, noise_var, mask, indices, points.lmbda, cond, channel_cond
-        )
+    for number, (values_in, noise_var, mask, indices) in enumerate(zip(received, noises, masks, maps, strict=True)):
+        state = model.receive(number, state, values_in, noise_var, mask, indices, points.lmbda, cond, channel_cond)
     mse_channel = (model.picture(state, cond) - image).square().mean((1, 2, 3))
     if clean_images:
         last.d, last.canvas = last.d[:clean_images], last.canvas[:clean_images]
@@ -106,6 +113,44 @@ def forward_terms(
     else:
         mse_clean = mse_channel.new_zeros(0)
     return Terms(mse_channel, mse_clean, nats, reals / (2 * values))
+
+
+def _told(noises: list[Tensor], masks: list[Tensor], power: Tensor, item: int) -> float:
+    """The SNR the receiver's networks are told for one image: from the noise of the symbols sent, unit transmit power."""
+    heard = torch.cat([noise[item][mask[item]] for noise, mask in zip(noises, masks, strict=True)])
+    return told_esno_db(heard.detach() / power[item].detach())
+
+
+def over_channel(
+    channel: Channel, signals: list[Tensor], power: Tensor, esno_db: Tensor, generator: torch.Generator
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Real symbols over a channel, scaled to unit power for it and back.
+
+    Positions that are not sent pass as zeros, so that all images of a batch keep one shape; no use depends on another's value.
+
+    Args:
+        channel: the channel.
+        signals: per latent, float32 [B, largest, h, w], zero where nothing is sent.
+        power: mean square of the real symbols that are sent, [B].
+        esno_db: [B].
+        generator: the channel's randomness.
+
+    Returns:
+        per latent: what was received, and the noise variance per real symbol, both as `signals`.
+    """
+    flat = torch.cat([s.flatten(1) for s in signals], dim=1)
+    pairs = torch.view_as_complex(F.pad(flat, (0, flat.shape[1] % 2)).view(flat.shape[0], -1, 2))
+    scale = (2.0 * power).sqrt()[:, None]
+    realisation = channel.generate(pairs.shape[0], pairs.shape[1], generator=generator, device=pairs.device)
+    seen = channel.apply(pairs / scale.clamp_min(1e-6), realisation, noise_var_from_esno_db(esno_db))
+    symbols, noise_var = Reception(seen.symbols, seen.gain, seen.noise_var).unbiased()
+    values = torch.view_as_real(symbols * scale).flatten(1)[:, : flat.shape[1]]
+    noise = (noise_var * power[:, None]).repeat_interleave(2, 1)[:, : flat.shape[1]]
+    sizes = [s[0].numel() for s in signals]
+    return (
+        [v.view(s.shape) for v, s in zip(values.split(sizes, 1), signals, strict=True)],
+        [n.reshape(s.shape) for n, s in zip(noise.split(sizes, 1), signals, strict=True)],
+    )
 
 
 def batch_eta(maps_of_bits: list[Tensor], points: OperatingPoints, values: int) -> Tensor:

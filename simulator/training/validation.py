@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from jscclink.channels.awgn import Awgn
 from jscclink.simulator.codecs.hjscc.model import HJSCC
 from jscclink.simulator.codecs.hjscc.rates import group_indices, real_symbols, surprise_bits
 
@@ -45,7 +46,7 @@ def validate(model: HJSCC, image: Tensor, lmbdas: tuple[float, ...], snrs_db: tu
         figures by name: `psnr_l256_10db`, `eta_l256`, `bpp_l256`, `clean_psnr_l256`.
     """
     figures = {}
-    ones = torch.ones(image.shape[0])
+    ones = torch.ones(image.shape[0], device=image.device)
     for value in lmbdas:
         lmbda = value * ones
         tag = f"l{value:g}"
@@ -56,7 +57,7 @@ def validate(model: HJSCC, image: Tensor, lmbdas: tuple[float, ...], snrs_db: tu
         for k, snr in enumerate(snrs_db):
             generator = torch.Generator().manual_seed(7)
             points = OperatingPoints(lmbda, asked * ones, snr * ones)
-            terms = forward_terms(model, image, points, generator, image.shape[0] if k == 0 else 0)
+            terms = forward_terms(model, image, points, Awgn(), generator, image.shape[0] if k == 0 else 0)
             figures[f"psnr_{tag}_{snr:g}db"] = psnr_db(terms.mse_channel)
             if k == 0:
                 figures[f"cbr_{tag}"] = terms.cbr.mean().item()

@@ -99,7 +99,7 @@ class FusedBlock(nn.Module):
 class ConvNeXtBlock(nn.Module):
     """ConvNeXt block with adaptive layer norm, as the published model uses it.
 
-        x --depthwise conv--> adaptive norm --> MLP with GELU --> x layer scale --> + x
+    x --depthwise conv--> adaptive norm --> MLP with GELU --> x layer scale --> + x
     """
 
     def __init__(self, channels: int, cond_width: int, kernel: int = 7, ratio: float = 2.0) -> None:

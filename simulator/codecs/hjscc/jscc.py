@@ -66,9 +66,7 @@ class JsccCoder(nn.Module):
         Returns:
             float32 [B, largest, h, w]; the caller sends the first `count` of every position.
         """
-        seen = torch.cat(
-            [z / prior.unit, prior.mean / prior.unit, (prior.scale / prior.unit).log(), 1.0 - probability], dim=1
-        )
+        seen = torch.cat([z / prior.unit, prior.mean / prior.unit, (prior.scale / prior.unit).log(), 1.0 - probability], dim=1)
         seen = torch.cat([seen, torch.log1p(wanted)[:, None]], dim=1)
         h = self.encoder_in(torch.cat([seen.to(d.dtype), d], dim=1))
         h = h + spread_channels(self.encoder_count(indices), self.level.group)
@@ -99,10 +97,11 @@ class JsccCoder(nn.Module):
         trust = torch.where(mask, signal / (signal + noise_var), 0.0)
         size = prior.unit / prior.gain
         update = mean + trust * (received / amplitude - mean)
+        # what the network sees of a symbol stays bounded in the deepest fade
+        usual = (amplitude * size).square()
+        damped = received * (usual / (usual + noise_var))
         log_noise = torch.where(mask, torch.log(noise_var + 1e-4), 0.0)
-        seen = torch.cat(
-            [received, log_noise, update / size, (update - mean) / size, (prior.scale / prior.unit).log()], dim=1
-        )
+        seen = torch.cat([damped, log_noise, update / size, (update - mean) / size, (prior.scale / prior.unit).log()], dim=1)
         h = self.decoder_in(torch.cat([seen.to(d.dtype), d], dim=1))
         h = h + spread_channels(self.decoder_count(indices), self.level.group)
         h = self.decoder_blocks(h, cond)

@@ -113,15 +113,15 @@ class HJSCC(nn.Module):
         return self.conditioning(lmbda, torch.full_like(lmbda, CLEAN_ESNO_DB))
 
     def transmit(
-        self, image: Tensor, lmbda: Tensor, sample: Callable[[Tensor], Tensor] | None = None
+        self, image: Tensor, lmbda: Tensor, sample: Callable[[Tensor, Prior], Tensor] | None = None
     ) -> tuple[list[Sent], State]:
         """Walk down the hierarchy at the transmitter.
 
         Args:
             image: float32 [B, 3, H, W] in [-1, 1].
             lmbda: float32 [B].
-            sample: maps a posterior mean to the latent the state goes on with (training adds U(-1/2, 1/2), the source codec
-                quantises); default: the mean itself.
+            sample: maps a posterior mean and its prior to the latent the state goes on with (training adds U(-1/2, 1/2),
+                the source codec quantises); default: the mean itself.
 
         Returns:
             the latents in order, and the last state.
@@ -129,15 +129,29 @@ class HJSCC(nn.Module):
         cond = self.clean_conditioning(lmbda)
         features = self.bottom_up(image, cond)
         state = self.initial_state(image.shape[0], image.shape[2], image.shape[3])
+        return self.walk(image, features, state, range(len(self.latents)), lmbda, cond, sample)
+
+    def walk(
+        self,
+        image: Tensor,
+        features: dict[int, Tensor],
+        state: State,
+        numbers: range,
+        lmbda: Tensor,
+        cond: Tensor,
+        sample: Callable[[Tensor, Prior], Tensor] | None = None,
+    ) -> tuple[list[Sent], State]:
+        """The transmitter's walk over some latents from a given state (with feedback: the receiver's); see `transmit`."""
         sent = []
-        for number, block in enumerate(self.latents):
+        for number in numbers:
+            block = self.latents[number]
             state = self.enter(number, state, cond)
             prior = block.prior(state, lmbda)
             mean = block.posterior(state, features[block.level.stride], image, prior, cond)
             probability = sampled = likelihood(mean, prior.mean, prior.scale)
             z = mean
             if sample is not None:
-                z = sample(mean)
+                z = sample(mean, prior)
                 sampled = likelihood(z, prior.mean, prior.scale)
             sent.append(Sent(mean, prior, probability, sampled, state.d))
             state = block.merge(state, z, prior, cond)

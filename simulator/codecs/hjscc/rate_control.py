@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .presets import LevelSpec
 from .rates import group_indices, real_symbols
-from .side import SideInformation, SideModel, encode_side
+from .side import Map, SideInformation, SideModel, encode_side
 
 STEPS = 18
 LOG_ETA_RANGE = (math.log(1e-3), math.log(30.0))
@@ -38,19 +38,23 @@ class Allotment:
 def allot(
     bits: list[Tensor],
     levels: tuple[LevelSpec, ...],
+    numbers: range,
     round_up: bool,
     side_model: SideModel,
     side_uses: Callable[[int], int],
     uses: int,
+    previous: Map | None = None,
 ) -> Allotment | None:
     """Bisect eta so that payload and side information together fill `uses` from below.
 
     Args:
-        bits: surprise per position and level, [1, h, w] each.
+        bits: surprise per position of the levels `numbers`, [1, h, w] each.
         levels, round_up: of the preset.
+        numbers: the levels to share the uses among.
         side_model: the side information's entropy model.
         side_uses: channel uses of that many bytes of side information.
         uses: most channel uses in all.
+        previous: index map of the level before, see `encode_side`.
 
     Returns:
         the largest allotment found that fits; None where not even an empty payload does.
@@ -58,10 +62,10 @@ def allot(
 
     def at(log_eta: float) -> Allotment:
         eta = torch.tensor([math.exp(log_eta)])
-        indices = tuple(group_indices(b, eta, level, round_up) for b, level in zip(bits, levels, strict=True))
-        reals = sum(int(real_symbols(i, level)) for i, level in zip(indices, levels, strict=True))
+        indices = tuple(group_indices(b, eta, levels[n], round_up) for b, n in zip(bits, numbers, strict=True))
+        reals = sum(int(real_symbols(i, levels[n])) for i, n in zip(indices, numbers, strict=True))
         maps = tuple(i[0].numpy().astype(np.int64) for i in indices)
-        size = len(encode_side(SideInformation(0, 0, maps), side_model, levels))
+        size = len(encode_side(SideInformation(0, 0, maps), side_model, levels, numbers, previous))
         return Allotment(indices, math.exp(log_eta), -(-reals // 2), size)
 
     low, high = LOG_ETA_RANGE

@@ -1,49 +1,47 @@
 """HJSCC as a scheme: pictures to symbols and back over the link, with rate control, side information and power.
 
-    picture -> pad -> transmit walk -> rate control -> JSCC encoders -> first `count` symbols per position -> pairs -> Burst
-    Reception -> side information -> counts -> positions -> receive walk -> picture
+picture -> pad -> transmit walk -> rate control -> JSCC encoders -> first `count` symbols per position -> pairs -> Burst
+Reception -> side information -> counts -> positions -> receive walk -> picture
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from jscclink.baselines.concealment import MEAN_COLOUR
 from jscclink.errors import InputError
 from jscclink.simulator.scheme import Budget, Burst, OneShotScheme, Reception, Reconstruction, TransmitCsi
-from jscclink.simulator.units import esno_db_from_noise_var
+from jscclink.simulator.units import esno_db_from_noise_var, noise_var_from_esno_db
 
-from .air import check_shape, clamp_esno_db, pad, padded_sides, pair, told_esno_db, unpad, unpair
+from .air import check_shape, pad, padded_sides, unpad
+from .ends import Ends, Precision
 from .model import Sent
 from .rate_control import Allotment, allot
-from .rates import counts_from_indices, prefix_mask, surprise_bits
-from .side import (
-    SideInformation,
-    code_of_lmbda,
-    code_of_power,
-    decode_side,
-    encode_side,
-    lmbda_from_code,
-    power_from_code,
-)
+from .rates import surprise_bits
+from .side import code_of_lmbda, decode_side, lmbda_from_code
 from .weights import Codec, pretrained
 
+# a transmitter that does not know its channel keeps room for side information down to this SNR
 LOWEST_SIDE_ESNO_DB = -3.0
+LMBDA_RANGE = (4.0, 4096.0)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Coded:
-    """One picture at the transmitter, before its symbols go out."""
+    """One picture at the transmitter before its symbols go out: latents, their surprise in bits, index of lambda."""
 
     sent: list[Sent]
     bits: list[Tensor]
     lmbda_code: int
+
+    @property
+    def total_bits(self) -> float:
+        """Surprise of the whole picture in bits."""
+        return sum(float(b.double().sum()) for b in self.bits)
 
 
 class Hjscc(OneShotScheme):
@@ -54,9 +52,9 @@ class Hjscc(OneShotScheme):
     preset : str
         Whose shipped weights to use.
     symbols_per_bit : float or None
-        None: every picture fills the budget. A number (real symbols per bit of surprise, eta): picture by picture as many
-        uses as its content asks for, side information included, within the budget if there is one; see
-        `eta_for_average_cbr`.
+        None: every picture fills the budget. A number (real symbols per bit of surprise): picture by picture as many uses as
+        its content asks for, side information included, within the budget if there is one; `symbols_per_bit` of this module
+        finds the number for an average CBR.
     lmbda : float or None
         Rate-distortion weight; None: what suits the budget's CBR (the weights' card says).
     esno_db : float
@@ -74,30 +72,30 @@ class Hjscc(OneShotScheme):
         symbols_per_bit: float | None = None,
         lmbda: float | None = None,
         esno_db: float = 10.0,
-        precision: Literal["float32", "bfloat16"] = "bfloat16",
+        precision: Precision = "bfloat16",
         codec: Codec | None = None,
     ) -> None:
         if symbols_per_bit is not None and symbols_per_bit <= 0:
             raise InputError(f"symbols_per_bit must be above 0; got {symbols_per_bit}")
-        if lmbda is not None and not 4 <= lmbda <= 4096:
-            raise InputError(f"lmbda must lie within 4..4096; got {lmbda}")
-        self._codec = codec or pretrained(preset)
-        self._model = self._codec.model
-        self._preset = self._model.preset
+        if lmbda is not None and not LMBDA_RANGE[0] <= lmbda <= LMBDA_RANGE[1]:
+            raise InputError(f"lmbda must lie within {LMBDA_RANGE[0]:g}..{LMBDA_RANGE[1]:g}; got {lmbda}")
+        self._ends = Ends(codec or pretrained(preset), precision)
         self._symbols_per_bit, self._lmbda, self._esno_db = symbols_per_bit, lmbda, esno_db
-        self._precision = precision
 
     @torch.inference_mode()
     def encode(self, source: Tensor, budget: Budget, csi: TransmitCsi | None) -> Burst:
         """uint8 [batch, 3, H, W] -> Burst, each picture on its own."""
         check_shape(budget.shape)
-        known = None if csi is None else esno_db_from_noise_var(csi.noise_var.float())
         symbols, sides = [], []
         for item, picture in enumerate(source):
-            esno_db = self._esno_db if known is None else float(known[item])
-            # without CSI the side information must fit at the worst SNR it is meant for
-            side_esno_db = LOWEST_SIDE_ESNO_DB if known is None else esno_db
-            one, side = self._encode_one(picture, budget, esno_db, side_esno_db)
+            esno_db, side_esno_db = self._esno_db, LOWEST_SIDE_ESNO_DB
+            if csi is not None:
+                esno_db = side_esno_db = float(esno_db_from_noise_var(csi.noise_var[item]))
+            coded = self.analyse(picture, self._lmbda_of(budget))
+            allotment = self.allot(coded, budget, side_esno_db)
+            one, side = torch.zeros(0, dtype=torch.complex64), b""
+            if allotment is not None:
+                one, side = self._ends.send(self._ends.all, coded.sent, coded.bits, allotment, coded.lmbda_code, esno_db)
             symbols.append(one)
             sides.append(side)
         valid = torch.tensor([s.numel() for s in symbols])
@@ -109,96 +107,66 @@ class Hjscc(OneShotScheme):
         check_shape(budget.shape)
         received, noise_var = reception.unbiased()
         assert reception.side is not None
-        pictures, failed = [], []
-        for item, data in enumerate(reception.side):
-            picture = None if not data else self._decode_one(received[item], noise_var[item], data, budget.shape)
-            failed.append(picture is None)
-            blank = torch.tensor(MEAN_COLOUR, dtype=torch.uint8)[:, None, None].expand(budget.shape)
-            pictures.append(blank if picture is None else picture)
-        return Reconstruction(torch.stack(pictures), torch.tensor(failed))
+        pictures = [
+            None if not data else self._decode(received[item], noise_var[item], data, budget.shape)
+            for item, data in enumerate(reception.side)
+        ]
+        blank = torch.tensor(MEAN_COLOUR, dtype=torch.uint8)[:, None, None].expand(budget.shape)
+        return Reconstruction(
+            torch.stack([blank if p is None else p for p in pictures]), torch.tensor([p is None for p in pictures])
+        )
 
+    @torch.inference_mode()
     def analyse(self, picture: Tensor, lmbda: float) -> Coded:
         """The transmitter's walk over one picture: uint8 [3, H, W] -> latents and their surprise."""
         code = code_of_lmbda(lmbda)
-        value = torch.tensor([lmbda_from_code(code)])
-        with self._autocast():
-            sent, _ = self._model.transmit(pad(picture, self._preset.multiple), value)
+        ends = self._ends
+        with ends.autocast():
+            sent, _ = ends.model.transmit(pad(picture, ends.preset.multiple), torch.tensor([lmbda_from_code(code)]))
         return Coded(sent, [surprise_bits(s.probability) for s in sent], code)
 
-    def _encode_one(self, picture: Tensor, budget: Budget, esno_db: float, side_esno_db: float) -> tuple[Tensor, bytes]:
-        coded = self.analyse(picture, self._lmbda_of(budget))
-        allotment = self._allot(coded, budget, side_esno_db)
-        if allotment is None:
-            return torch.zeros(0, dtype=torch.complex64), b""
-        lmbda = torch.tensor([lmbda_from_code(coded.lmbda_code)])
-        with self._autocast():
-            cond = self._model.channel_conditioning(lmbda, torch.tensor([clamp_esno_db(esno_db)]))
-            reals = []
-            for number, (latent, bits, indices) in enumerate(zip(coded.sent, coded.bits, allotment.indices, strict=True)):
-                symbols = self._model.encode_symbols(number, latent, allotment.eta * bits, indices, cond)
-                level = self._preset.levels[number]
-                mask = prefix_mask(counts_from_indices(indices, level), level.table[-1])
-                reals.append(symbols[mask])
-        flat = torch.cat(reals)
-        power = 2.0 * float(flat.double().square().mean()) if flat.numel() else 0.0
-        maps = tuple(i[0].numpy().astype(np.int64) for i in allotment.indices)
-        side = encode_side(
-            SideInformation(coded.lmbda_code, code_of_power(power), maps), self._codec.side, self._preset.levels
-        )
-        return pair(flat), side
-
-    def _decode_one(self, received: Tensor, noise_var: Tensor, data: bytes, shape: tuple[int, ...]) -> Tensor | None:
-        height, width = padded_sides(shape, self._preset.multiple)
-        side = decode_side(data, self._codec.side, self._preset.levels, height, width)
-        indices = [torch.from_numpy(m)[None] for m in side.maps]
-        masks = [
-            prefix_mask(counts_from_indices(i, level), level.table[-1])
-            for i, level in zip(indices, self._preset.levels, strict=True)
-        ]
-        reals = sum(int(m.sum()) for m in masks)
-        uses = -(-reals // 2)
-        if uses > received.numel():
-            return None
-        power = power_from_code(side.power_code)
-        values = unpair(received[:uses] * math.sqrt(power), reals)
-        # noise per real dimension, in the encoder's units
-        noise = unpair(torch.complex(noise_var[:uses], noise_var[:uses]), reals) * (power / 2.0)
-        lmbda = torch.tensor([lmbda_from_code(side.lmbda_code)])
-        esno_db = torch.tensor([told_esno_db(noise_var[:uses])])
-        with self._autocast():
-            cond = self._model.conditioning(lmbda, esno_db)
-            channel_cond = self._model.channel_conditioning(lmbda, esno_db)
-            state = self._model.initial_state(1, height, width)
-            start = 0
-            for number, (mask, index) in enumerate(zip(masks, indices, strict=True)):
-                count = int(mask.sum())
-                taken, loud = values.new_zeros(mask.shape), noise.new_ones(mask.shape)
-                taken[mask], loud[mask] = values[start : start + count], noise[start : start + count]
-                start += count
-                state = self._model.receive(number, state, taken, loud, mask, index, lmbda, cond, channel_cond)
-            picture = self._model.picture(state, cond)
-        return unpad(picture, shape)
-
-    def _allot(self, coded: Coded, budget: Budget, side_esno_db: float) -> Allotment | None:
-        noise_var = torch.tensor([10.0 ** (-side_esno_db / 10.0)])
+    def allot(self, coded: Coded, budget: Budget, side_esno_db: float) -> Allotment | None:
+        """Counts that fill a picture's uses; None where not even the side information fits. See `rate_control.allot`."""
+        noise_var = torch.tensor([noise_var_from_esno_db(side_esno_db)])
 
         def side_uses(n_bytes: int) -> int:
             return int(budget.side.uses(torch.tensor([n_bytes]), noise_var))
 
         caps = [] if budget.uses is None else [budget.uses]
         if self._symbols_per_bit is not None:
-            caps.append(math.floor(self._symbols_per_bit * sum(float(b.double().sum()) for b in coded.bits) / 2.0))
+            caps.append(math.floor(self._symbols_per_bit * coded.total_bits / 2.0))
         if not caps:
-            raise InputError("without a CBR the scheme hjscc needs symbols_per_bit: set one of them")
-        preset = self._preset
-        return allot(coded.bits, preset.levels, preset.round_up, self._codec.side, side_uses, min(caps))
+            raise InputError("the scheme hjscc needs a CBR in the study, or its option symbols_per_bit")
+        preset, ends = self._ends.preset, self._ends
+        return allot(coded.bits, preset.levels, ends.all, preset.round_up, ends.codec.side, side_uses, min(caps))
+
+    def _decode(self, received: Tensor, noise_var: Tensor, data: bytes, shape: tuple[int, ...]) -> Tensor | None:
+        ends = self._ends
+        size = padded_sides(shape, ends.preset.multiple)
+        try:
+            side = decode_side(data, ends.codec.side, ends.preset.levels, ends.all, size)
+        except InputError:
+            return None
+        state = ends.take(ends.all, ends.model.initial_state(1, *size), received, noise_var, side)
+        return None if state is None else unpad(ends.show(state, side.lmbda_code, noise_var), shape)
 
     def _lmbda_of(self, budget: Budget) -> float:
         if self._lmbda is not None:
             return self._lmbda
         if budget.uses is None:
-            raise InputError("without a CBR the scheme hjscc needs lmbda: set it beside symbols_per_bit")
-        return self._codec.lmbda_for_cbr(budget.uses / math.prod(budget.shape))
+            raise InputError("without a CBR in the study the scheme hjscc needs its option lmbda, beside symbols_per_bit")
+        lmbda = self._ends.codec.lmbda_for_cbr(budget.uses / math.prod(budget.shape))
+        return min(max(lmbda, LMBDA_RANGE[0]), LMBDA_RANGE[1])
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self._precision == "bfloat16")
+
+def symbols_per_bit(scheme: Hjscc, pictures: list[Tensor], lmbda: float, cbr: float) -> float:
+    """The option `symbols_per_bit` that gives a set of pictures a CBR on average, side information included.
+
+    Args:
+        scheme: any, of the same weights.
+        pictures: uint8 [3, H, W] each.
+        lmbda: the option `lmbda` it goes with.
+        cbr: wanted mean over the pictures of (uses / (3HW)).
+    """
+    per_value = [scheme.analyse(p, lmbda).total_bits / p.numel() for p in pictures]
+    return 2.0 * cbr * len(per_value) / sum(per_value)

@@ -127,13 +127,24 @@ def _parameters(seen: Map, mean: Map, spread: Map, largest: int) -> tuple[NDArra
     return centres / unit, widths / unit
 
 
-def _map_shape(height: int, width: int, level: LevelSpec) -> tuple[int, int]:
+def map_shape(size: tuple[int, int], level: LevelSpec) -> tuple[int, int]:
+    """Shape of a level's index map for a picture of the padded size (height, width)."""
     side = level.stride * level.group
-    return height // side, width // side
+    return size[0] // side, size[1] // side
 
 
-def encode_side(side: SideInformation, model: SideModel, levels: tuple[LevelSpec, ...]) -> bytes:
-    """Side information as bytes."""
+def encode_side(
+    side: SideInformation, model: SideModel, levels: tuple[LevelSpec, ...], numbers: range, previous: Map | None = None
+) -> bytes:
+    """Side information as bytes.
+
+    Args:
+        side: its maps are those of the levels `numbers`.
+        model: the entropy model, of all levels.
+        levels: all levels of the preset.
+        numbers: the levels that are sent.
+        previous: the map of the level before the first, where both ends know one.
+    """
     import constriction
 
     encoder = constriction.stream.queue.RangeEncoder()
@@ -141,9 +152,8 @@ def encode_side(side: SideInformation, model: SideModel, levels: tuple[LevelSpec
     def uniform(value: int, size: int) -> None:
         encoder.encode(np.array([value], dtype=np.int32), constriction.stream.model.Uniform(size))
 
-    previous: Map | None = None
-    for number, (level, current) in enumerate(zip(levels, side.maps, strict=True)):
-        largest = len(level.table) - 1
+    for number, current in zip(numbers, side.maps, strict=True):
+        largest = len(levels[number].table) - 1
         average = round(float(current.mean()))
         uniform(average, largest + 1)
         seen = feature_maps(current, co_located(previous, *current.shape), average)
@@ -155,8 +165,15 @@ def encode_side(side: SideInformation, model: SideModel, levels: tuple[LevelSpec
     return head.to_bytes(HEAD_BYTES, "big") + trim(encoder.get_compressed())
 
 
-def decode_side(data: bytes, model: SideModel, levels: tuple[LevelSpec, ...], height: int, width: int) -> SideInformation:
-    """Inverse of `encode_side` for a picture of the padded size `height` x `width`.
+def decode_side(
+    data: bytes,
+    model: SideModel,
+    levels: tuple[LevelSpec, ...],
+    numbers: range,
+    size: tuple[int, int],
+    previous: Map | None = None,
+) -> SideInformation:
+    """Inverse of `encode_side` for a picture of the padded size (height, width).
 
     Raises:
         InputError: the bytes cannot be side information of such a picture.
@@ -172,12 +189,12 @@ def decode_side(data: bytes, model: SideModel, levels: tuple[LevelSpec, ...], he
         return int(decoder.decode(constriction.stream.model.Uniform(size)))
 
     try:
-        previous: Map | None = None
         maps = []
-        for number, level in enumerate(levels):
+        for number in numbers:
+            level = levels[number]
             largest = len(level.table) - 1
             average = uniform(largest + 1)
-            current = np.zeros(_map_shape(height, width, level), dtype=np.int64)
+            current = np.zeros(map_shape(size, level), dtype=np.int64)
             below = co_located(previous, *current.shape)
             laplace = constriction.stream.model.QuantizedLaplace(0, largest)
             for row in range(current.shape[0]):

@@ -1,7 +1,7 @@
 """Weights by preset name: safetensors shards and a JSON card in the package, checked by hash, never unpickled.
 
-    weights/<preset>/card.json            preset, files with their SHA-256, how it was trained
-    weights/<preset>/weights-<n>.safetensors   matrices in float16, everything else in float32, each file under 16 MiB
+weights/<preset>/card.json            preset, files with their SHA-256, how it was trained
+weights/<preset>/weights-<n>.safetensors   matrices in float16, everything else in float32, each file under 16 MiB
 """
 
 from __future__ import annotations
