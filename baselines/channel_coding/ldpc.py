@@ -115,6 +115,8 @@ class LDPC5G(ChannelCode):
         if bits.ndim != 2 or bits.shape[1] != self.k or bits.dtype != torch.uint8:
             raise InputError(f"LDPC5G: encode takes bits as uint8 [batch, {self.k}], not {bits.dtype} {list(bits.shape)}.")
         source = bits.detach().cpu().contiguous().numpy()
+        if source.size and source.max() > 1:
+            raise InputError(f"LDPC5G: encode takes bits of 0 and 1, got the value {source.max()}.")
         out = np.empty((source.shape[0], self.n), np.uint8)
         block = self.segmentation.block
         for begin in range(0, source.shape[0], self._step):
@@ -202,11 +204,11 @@ class LDPC5G(ChannelCode):
         """Code blocks, group by group, -> bits [batch, k], verdicts [batch] and iterations [batch] of transport blocks."""
         count, block = self.segmentation.count, self.segmentation.block
         sizes = [blocks for blocks, _ in self._groups] if len(groups) > 1 else [count]
-        pieces, good, used = (
+        pieces, decided, good, used = (
             _side_by_side([field.cpu().numpy() for field in fields], sizes)
-            for fields in zip(*[(g.bits, g.syndrome_ok, g.iterations) for g in groups], strict=True)
+            for fields in zip(*[(g.bits, g.decided, g.syndrome_ok, g.iterations) for g in groups], strict=True)
         )
-        bits, verdict = self.segmentation.join(pieces.reshape(-1, block.k), good.reshape(-1))
+        bits, verdict = self.segmentation.join(pieces.reshape(-1, block.k), decided.reshape(-1), good.reshape(-1))
         return bits, verdict, used.max(axis=1)
 
 

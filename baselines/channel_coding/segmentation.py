@@ -62,20 +62,27 @@ class Segmentation:
         pieces = bits.reshape(bits.shape[0] * self.count, -1)
         return pieces if self.block_crc is None else crc.attach(pieces, self.block_crc)
 
-    def join(self, pieces: NDArray[np.uint8], syndrome_ok: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """uint8 [batch * count, block.k], bool [batch * count] -> information bits uint8 [batch, k], verdicts bool [batch].
+    def join(
+        self, pieces: NDArray[np.uint8], decided: NDArray[np.bool_], syndrome_ok: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Code blocks -> information bits uint8 [batch, k] and verdicts bool [batch].
 
-        A transport block is good if every CRC it carries is zero; where it carries none, if every syndrome is.
+        pieces : uint8 [batch * count, block.k]
+        decided, syndrome_ok : bool [batch * count]
+
+        A transport block is good if all its bits are decided and every CRC it carries is zero; where it carries none, if
+        every syndrome is.
         """
-        verdict = syndrome_ok
+        verdict = decided
         if self.block_crc is not None:
-            verdict = crc.check(pieces, self.block_crc)
+            verdict = verdict & crc.check(pieces, self.block_crc)
             pieces = pieces[:, : -self._length(self.block_crc)]
+        elif self.transport_crc is None:
+            verdict = verdict & syndrome_ok
         bits = pieces.reshape(pieces.shape[0] // self.count, -1)
         verdict = np.asarray(verdict.reshape(bits.shape[0], self.count).all(axis=1))
         if self.transport_crc is not None:
-            whole = crc.check(bits, self.transport_crc)
-            verdict = whole if self.block_crc is None else verdict & whole
+            verdict &= crc.check(bits, self.transport_crc)
         return bits[:, : self.k], verdict
 
 

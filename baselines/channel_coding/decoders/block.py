@@ -29,7 +29,7 @@ class BlockSettings:
     iterations : int
         Most iterations over all checks.
     early_stop : bool
-        Stop a block as soon as its syndrome is zero.
+        Stop a block as soon as its syndrome is zero and all its bits are decided.
     """
 
     algorithm: Algorithm
@@ -40,9 +40,20 @@ class BlockSettings:
 
 @dataclass(frozen=True)
 class BlockDecoded:
-    """Decisions on code blocks: bits uint8 [words, k], syndrome_ok bool [words], iterations int32 [words]."""
+    """Decisions on code blocks.
+
+    Attributes
+    ----------
+    bits : uint8 [words, k]
+    decided : bool [words]
+        False where the posterior of any of the k bits is exactly zero: too little was received, and the zeros that stand
+        for such bits must not pass a CRC (all zeros are a code word of every code and every CRC).
+    syndrome_ok : bool [words]
+    iterations : int32 [words]
+    """
 
     bits: Tensor
+    decided: Tensor
     syndrome_ok: Tensor
     iterations: Tensor
 

@@ -91,9 +91,20 @@ def _failed_words(layout: Any, blocks: Any, side: Any, settled: Any, softening: 
 
 
 @njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
+def _read_off(values: Any, places: Any, word: Any, bits: Any) -> Any:
+    """Hard decisions of one code word into `bits`; False where a posterior is zero."""
+    zeros = 0
+    for i in range(bits.size):
+        value = values[places[i] + word]
+        bits[i] = value < 0
+        zeros += value == 0
+    return zeros == 0
+
+
+@njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
 def _decode_groups(
     llr: Any, begin: int, end: int, layout: Any, softening: Any, iterations: int, early_stop: bool,
-    bits: Any, verdicts: Any, used: Any,
+    bits: Any, decided: Any, verdicts: Any, used: Any,
 ) -> None:  # fmt: skip
     """Decode groups begin..end of `layout.words` code words each."""
     blocks = (layout.lanes + LANES - 1) // LANES
@@ -120,11 +131,12 @@ def _decode_groups(
             leaving = ~settled if last else ~settled & ~failed
             for word in range(count):
                 if (leaving >> word) & 1:
-                    for i in range(bits.shape[1]):
-                        bits[first + word, i] = values[layout.output[side, i] + word] < 0
-                    verdicts[first + word] = (failed >> word) & 1 == 0
-                    used[first + word] = iteration + 1
-            settled |= leaving
+                    index = first + word
+                    decided[index] = _read_off(values, layout.output[side], word, bits[index])
+                    verdicts[index] = (failed >> word) & 1 == 0
+                    used[index] = iteration + 1
+                    if decided[index]:
+                        settled |= np.int64(1) << word
             if settled == -1:
                 break
 
@@ -149,15 +161,15 @@ class MinSumDecoder(BlockDecoder):
         batch = values.shape[0]
         layout = self._layout(batch)
         bits = np.empty((batch, self.block.k), np.uint8)
-        verdicts = np.empty(batch, np.bool_)
+        decided, verdicts = np.empty((2, batch), np.bool_)
         used = np.empty(batch, np.int32)
         softening = (*_SOFTENING[self.settings.algorithm], CAP)
 
         def task(begin: int, end: int) -> None:
             _decode_groups(
                 values, begin, end, layout, softening, self.settings.iterations, self.settings.early_stop,
-                bits, verdicts, used,
+                bits, decided, verdicts, used,
             )  # fmt: skip
 
         spread(task, -(-batch // layout.words))
-        return BlockDecoded(torch.from_numpy(bits), torch.from_numpy(verdicts), torch.from_numpy(used))
+        return BlockDecoded(*map(torch.from_numpy, (bits, decided, verdicts, used)))

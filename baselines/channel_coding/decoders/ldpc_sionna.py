@@ -58,6 +58,7 @@ class SionnaDecoder(BlockDecoder):
                 cn_update=_CHECK_UPDATES[self.settings.algorithm],
                 cn_schedule=self._layers if self.settings.schedule == "layered" else "flooding",
                 num_iter=self.settings.iterations,
+                hard_out=False,
                 device=name,
             )
         return self._decoders[device]
@@ -71,16 +72,17 @@ class SionnaDecoder(BlockDecoder):
         decoder = self._decoder(llr.device)
         step = max(1, _VALUES_AT_ONCE // self._matrix.nnz)
         index = torch.from_numpy(self._index).to(llr.device)
-        bits, good = [], []
+        bits, decided, good = [], [], []
         for begin in range(0, llr.shape[0], step):
             part = llr[begin : begin + step].clamp(-_LARGEST, _LARGEST)
             words = torch.zeros((part.shape[0], self._bits.size), dtype=torch.float32, device=llr.device)
             words[:, torch.from_numpy(self._filler).to(llr.device)] = -_LARGEST
             words[:, index] = part
-            decided = decoder(words).to(torch.uint8).cpu()
-            bits.append(decided[:, : self.block.k])
-            syndrome = self._matrix.astype(np.int32) @ decided.numpy().T.astype(np.int32) % 2
+            posterior = decoder(words).cpu()
+            word = posterior > 0
+            bits.append(word[:, : self.block.k].to(torch.uint8))
+            decided.append((posterior[:, : self.block.k] != 0).all(dim=1))
+            syndrome = self._matrix.astype(np.int32) @ word.numpy().T.astype(np.int32) % 2
             good.append(torch.from_numpy(~syndrome.any(axis=0)))
-        return BlockDecoded(
-            torch.cat(bits), torch.cat(good), torch.full((llr.shape[0],), self.settings.iterations, dtype=torch.int32)
-        )
+        iterations = torch.full((llr.shape[0],), self.settings.iterations, dtype=torch.int32)
+        return BlockDecoded(torch.cat(bits), torch.cat(decided), torch.cat(good), iterations)

@@ -189,7 +189,7 @@ def _failed_words(graph: Any, values: Any, own_values: Any, scratch: Any, failed
 @njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
 def _decode_groups(
     llr: Any, begin: int, end: int, graph: Any, edges_at_most: int, flooding: bool, iterations: int, early_stop: bool,
-    bits: Any, verdicts: Any, used: Any,
+    bits: Any, decided: Any, verdicts: Any, used: Any,
 ) -> None:  # fmt: skip
     """Decode groups begin..end of `graph.words` code words each."""
     lanes, words = graph.lanes, graph.words
@@ -225,11 +225,13 @@ def _decode_groups(
                 if not settled[word] and (last or not failed[word]):
                     # read off now, so that its neighbours in the group do not matter
                     index = group * words + word
+                    decided[index] = True
                     for i in range(bits.shape[1]):
                         bits[index, i] = flat[i * words + word] < 0
+                        decided[index] &= flat[i * words + word] != 0
                     verdicts[index] = not failed[word]
                     used[index] = iteration + 1
-                    settled[word] = True
+                    settled[word] = decided[index]
             if settled[:count].all():
                 break
 
@@ -263,15 +265,15 @@ class SumProductDecoder(BlockDecoder):
     def decode(self, llr: Tensor) -> BlockDecoded:
         values = llr.detach().cpu().contiguous().numpy()
         bits = np.empty((values.shape[0], self.block.k), np.uint8)
-        verdicts = np.empty(values.shape[0], np.bool_)
+        decided, verdicts = np.empty((2, values.shape[0]), np.bool_)
         used = np.empty(values.shape[0], np.int32)
         most = int(np.diff(self._graph.first_edge).max())
 
         def task(begin: int, end: int) -> None:
             _decode_groups(
                 values, begin, end, self._graph, most, self.settings.schedule == "flooding",
-                self.settings.iterations, self.settings.early_stop, bits, verdicts, used,
+                self.settings.iterations, self.settings.early_stop, bits, decided, verdicts, used,
             )  # fmt: skip
 
         spread(task, -(-values.shape[0] // self._graph.words))
-        return BlockDecoded(torch.from_numpy(bits), torch.from_numpy(verdicts), torch.from_numpy(used))
+        return BlockDecoded(*map(torch.from_numpy, (bits, decided, verdicts, used)))
