@@ -37,7 +37,7 @@ from .study import Study
 from .tally import Tally
 
 # a batch whose worker died this often while it was alone is given up
-_MOST_DEATHS = 3
+_MOST_DEATHS = 2
 # workers that die this often without any batch finished in between will not do better
 _MOST_DEATHS_IN_A_ROW = 12
 
@@ -171,7 +171,7 @@ class _Runner:
 
     def work_in_processes(self, processes: int, most: int) -> None:
         """Run in spawned processes; a pool that lost a worker is replaced."""
-        while self._waiting or self._suspects:
+        while self._waiting:
             pool = process_pool(processes)
             try:
                 self.work(pool, most)
@@ -185,7 +185,7 @@ class _Runner:
         try:
             while True:
                 self._hand_out(executor, most)
-                if not self._futures or not (self._waiting or self._suspects):
+                if not self._futures or not self._waiting:
                     break
                 for future in wait(self._futures, return_when=FIRST_COMPLETED).done:
                     self._take_in(future)
@@ -200,6 +200,7 @@ class _Runner:
                 self._forget()
 
     def _hand_out(self, executor: Executor, most: int) -> None:
+        self._suspects = [suspect for suspect in self._suspects if not suspect[0].over]
         if self._suspects:
             # one of these batches killed a worker: alone, the guilty one shows itself
             if not self._futures:
@@ -298,9 +299,8 @@ class _Runner:
             key = each.point.id, batch
             self._deaths[key] = self._deaths.get(key, 0) + alone
             if self._deaths[key] >= _MOST_DEATHS:
-                self._suspects = [other for other in self._suspects if other != (each, batch)]
-                message = f"batch {batch} of {each.point.title}: its worker process died {_MOST_DEATHS} times (out of memory?)"
-                self._fail(each, message)
+                deaths = f"its worker process died {_MOST_DEATHS} times in a row (out of memory?)"
+                self._fail(each, f"batch {batch} of {each.point.title}: {deaths}")
             elif (each, batch) not in self._suspects:
                 self._suspects.append((each, batch))
         self._progress.message(f"a worker process died; {len(lost)} batches are run again")
