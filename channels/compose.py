@@ -31,6 +31,11 @@ class Composite(Channel):
     ----------
     stages
         Names or mappings, as for any channel; built, for callers in Python.
+
+    Attributes
+    ----------
+    core : StagedChannel
+        The fading channel, or `awgn` where nothing fades.
     """
 
     def __init__(self, *, stages: list[Any]) -> None:
@@ -56,20 +61,20 @@ class Composite(Channel):
             )
         noise = stages[noises[0]]
         self._noisy = isinstance(noise, Awgn)
-        self._core: StagedChannel = stages[fadings[0]] if fadings else (noise if isinstance(noise, Awgn) else Awgn())
-        self.csi = self._core.csi
+        self.core: StagedChannel = stages[fadings[0]] if fadings else (noise if isinstance(noise, Awgn) else Awgn())
+        self.csi = self.core.csi
         self._impairments = {i: s for i, s in enumerate(stages) if isinstance(s, Impairment)}
         for impairment in self._impairments.values():
-            if impairment.tells_losses and not self._core.one_sample_per_use:
+            if impairment.tells_losses and not self.core.one_sample_per_use:
                 raise InputError(
-                    f"{_name(impairment)} tells the receiver which samples are lost, but in {_name(self._core)} a sample is no "
+                    f"{_name(impairment)} tells the receiver which samples are lost, but in {_name(self.core)} a sample is no "
                     "use; set known: false"
                 )
         self._fading_at = fadings[0] if fadings else noises[0]
         self._noise_at = noises[0]
 
     def generate(self, batch: int, uses: int, *, generator: torch.Generator, device: torch.device | str = "cpu") -> Realisation:
-        core = self._core
+        core = self.core
         samples = core.span(0, uses)[1]
         tensors = dict(core.draw(batch, uses, generator=generator, device=device))
         tensors["noise"] = complex_normal(batch, core.receive_antennas, samples, generator=generator, device=device)
@@ -80,7 +85,7 @@ class Composite(Channel):
 
     def apply(self, symbols: Tensor, realisation: Realisation, noise_var: Tensor, *, start: int = 0) -> Observation:
         check_apply(symbols, realisation, noise_var, start)
-        core, uses = self._core, symbols.shape[1]
+        core, uses = self.core, symbols.shape[1]
         first, samples = core.span(start, uses)
         waveform = core.modulate(symbols, realisation, start)
         waveform = self._between(-1, self._fading_at, waveform, realisation, first, 1.0 / core.transmit_antennas)
@@ -97,7 +102,7 @@ class Composite(Channel):
 
     def transmitted(self, symbols: Tensor, realisation: Realisation, *, start: int = 0) -> tuple[Tensor, Tensor]:
         """The waveform [batch, antennas, samples] before and after the transmitter's impairments."""
-        core = self._core
+        core = self.core
         clean = core.modulate(symbols, realisation, start)
         first = core.span(start, symbols.shape[1])[0]
         return clean, self._between(-1, self._fading_at, clean, realisation, first, 1.0 / core.transmit_antennas)
@@ -121,17 +126,17 @@ class Composite(Channel):
         return Observation(seen.symbols, gain, seen.noise_var)
 
     def overhead(self, valid: Tensor) -> Overhead:
-        return self._core.overhead(valid)
+        return self.core.overhead(valid)
 
     def transmitter_gain(self, realisation: Realisation, start: int, uses: int) -> Tensor | None:
-        return self._core.transmitter_gain(realisation, start, uses)
+        return self.core.transmitter_gain(realisation, start, uses)
 
     def transmitter_csi_bits(self, realisation: Realisation) -> int:
-        return self._core.transmitter_csi_bits(realisation)
+        return self.core.transmitter_csi_bits(realisation)
 
     def power_gains(self, realisation: Realisation) -> Tensor:
         """Those of the fading: capacity without the impairments."""
-        return self._core.power_gains(realisation)
+        return self.core.power_gains(realisation)
 
 
 def _name(stage: object) -> str:

@@ -38,3 +38,15 @@ def equalise(received: Tensor, gain: Tensor, noise_var: Tensor, method: Equalise
     total = power + noise_var.clamp_min(_LEAST_POWER)
     left = power / total
     return Observation(received * gain.conj() / total, left.to(received.dtype), left * noise_var / total)
+
+
+def combine(received: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """Maximum ratio combining: complex [batch, antennas, uses] -> one branch of the same noise variance, [batch, uses] each.
+
+    sum(h* y) / |h| and |h| = sqrt(sum |h_r|^2); one antenna is passed on as it is.
+    """
+    if received.shape[1] == 1:
+        return received[:, 0], gain[:, 0]
+    power = (gain.real.square() + gain.imag.square()).sum(1)
+    norm = power.clamp_min(_LEAST_POWER).sqrt()
+    return (gain.conj() * received).sum(1) / norm, norm.to(received.dtype)

@@ -45,7 +45,7 @@ class PhaseNoise(Impairment):
         linewidth / (2 loop_bandwidth) while the bandwidth is small. None: no loop, phi starts at 0 and wanders off.
     """
 
-    def __init__(self, *, linewidth: float = 1e-5, loop_bandwidth: float | None = None) -> None:
+    def __init__(self, *, linewidth: float = 1e-5, loop_bandwidth: float | None = 1e-3) -> None:
         if not (math.isfinite(linewidth) and linewidth >= 0):
             raise InputError(f"linewidth must be 0 or more turns per sample; got {linewidth}")
         if loop_bandwidth is not None and not 0 < loop_bandwidth <= 0.5:
