@@ -1,0 +1,310 @@
+"""Figures for papers: curves with bands on axes of one's own or on a ready page, as PDF, SVG or PNG.
+
+Nothing here touches pyplot or the global settings: `Figure` objects, drawn by Agg, with the same bytes for the same results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from jscclink.errors import InputError
+
+from .published import Published
+from .results import Results, Row
+from .statistics import Estimate
+
+Band = Literal["interval", "draws", "none"]
+
+# IEEE's column and page widths in inches
+COLUMN_IN, PAGE_IN = 3.5, 7.16
+# Okabe & Ito's palette (colour-blind safe) without its yellow, which is too faint for a line on white
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+BOUND_LINES = ((0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1, 2)), (0, (2, 1)))
+AXES = {"esno_db": "$E_s/N_0$ (dB)", "ebno_db": "$E_b/N_0$ (dB)", "cbr": "channel bandwidth ratio"}
+NAMES = {
+    "psnr": "PSNR",
+    "ms_ssim": "MS-SSIM",
+    "ms_ssim_db": "MS-SSIM",
+    "ssim": "SSIM",
+    "mse": "MSE",
+    "ber": "bit error rate",
+    "bler": "block error rate",
+    "outage": "outage rate",
+    "cbr": "channel bandwidth ratio",
+    "cbr_with_overhead": "CBR with overhead",
+    "bpp": "bits per pixel",
+    "energy": "energy per source value",
+}
+STYLE: Mapping[str, Any] = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.titlesize": 8,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.5,
+    "axes.grid": True,
+    "grid.linewidth": 0.4,
+    "grid.alpha": 0.35,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "jscclink",
+    "savefig.dpi": 300,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """How a curve is drawn."""
+
+    color: str
+    marker: str
+    linestyle: Any
+    linewidth: float
+
+
+def line_of(index: int, *, bound: bool = False) -> Line:
+    """Colour, marker and line of the index-th curve; bounds are thin, dashed, grey, without markers."""
+    if bound:
+        return Line("#707070", "", BOUND_LINES[index % len(BOUND_LINES)], 0.8)
+    turn = index // len(PALETTE)
+    return Line(PALETTE[index % len(PALETTE)], MARKERS[(index + turn) % len(MARKERS)], LINES[turn % len(LINES)], 1.1)
+
+
+def draw(
+    ax: Axes,
+    rows: Sequence[Row],
+    metric: str,
+    *,
+    x: str = "esno_db",
+    label: str | None = None,
+    line: Line | None = None,
+    band: Band = "interval",
+) -> None:
+    """One curve on axes of your own: the metric's values, a band for the intervals, arrows for upper bounds.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        Of one curve (`Results.curve`); points that were not run are absent, not zero.
+    metric : str
+        Key of the metric.
+    x : "esno_db", "ebno_db" or "cbr"
+        `cbr` is what the ledger says where the metric `cbr` was measured, else the budget.
+    label : str, optional
+        For the legend.
+    line : Line, optional
+        Default: the first of the palette.
+    band : "interval", "draws" or "none"
+        `interval`: the confidence interval (for means of pictures it covers the spread among pictures). `draws`: how sure
+        the mean over these very pictures is, given the channel draws.
+
+    Error rates are drawn on a logarithmic axis; a point without errors is an arrow down from its upper confidence limit.
+    """
+    line = line or line_of(0)
+    places = [(abscissa(row, x), row.metrics[metric]) for row in rows]
+    places = sorted((at, number) for at, number in places if at is not None and number.value is not None)
+    if not places:
+        return
+    logarithmic = places[0][1].kind != "mean"
+    if logarithmic:
+        ax.set_yscale("log")
+    seen = [(at, number) for at, number in places if not (logarithmic and number.is_upper_bound)]
+    style = {"color": line.color, "marker": line.marker, "linestyle": line.linestyle, "linewidth": line.linewidth}
+    ax.plot([at for at, _ in seen], [number.value for _, number in seen], label=label, **style)
+    low, high = np.array([_band(number, band) for _, number in seen] or [(math.nan, math.nan)]).T
+    if np.isfinite(low).any():
+        ax.fill_between([at for at, _ in seen], low, high, color=line.color, alpha=0.15, linewidth=0)
+    for at, number in places:
+        if logarithmic and number.is_upper_bound and number.high:
+            _arrow(ax, at, number.high, line)
+
+
+def _band(number: Estimate, band: Band) -> tuple[float, float]:
+    """Lower and upper edge; nan where there is none."""
+    if band == "draws" and number.kind == "mean" and number.draws_half_width is not None and number.value is not None:
+        return number.value - number.draws_half_width, number.value + number.draws_half_width
+    if band == "none" or number.low is None or number.high is None:
+        return math.nan, math.nan
+    return number.low, number.high
+
+
+def _arrow(ax: Axes, at: float, high: float, line: Line) -> None:
+    """An upper bound: a bar at the limit with an arrow down from it, half a decade long."""
+    ax.plot([at], [high], color=line.color, marker="_", markersize=6, linestyle="none")
+    ax.annotate("", (at, high / math.sqrt(10.0)), (at, high), arrowprops={"arrowstyle": "->", "color": line.color, "lw": 0.8})
+    # an annotation does not widen the axes by itself
+    ax.plot([at], [high / math.sqrt(10.0)], alpha=0.0, linestyle="none", marker=".")
+
+
+def abscissa(row: Row, x: str) -> float | None:
+    """Where a row lies on the horizontal axis; None where it has no such value."""
+    if x == "cbr" and "cbr" in row.metrics:
+        return row.metrics["cbr"].value
+    if x not in AXES:
+        raise InputError(f"no horizontal axis {x!r}; allowed: {', '.join(AXES)}")
+    return getattr(row, x)
+
+
+def label_of(metric: str, unit: str) -> str:
+    """Axis label: name and unit."""
+    name = NAMES.get(metric, metric)
+    return f"{name} ({unit})" if unit else name
+
+
+def figure(
+    results: Results,
+    metric: str | None = None,
+    *,
+    x: str | None = None,
+    band: Band = "interval",
+    published: Sequence[Published] = (),
+    theory: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+) -> Figure:
+    """One panel per channel, one curve per scheme (and per CBR, or per Es/N0, whichever is not the horizontal axis).
+
+    Parameters
+    ----------
+    metric : str, optional
+        Default: the study's first.
+    x : "esno_db", "ebno_db" or "cbr", optional
+        Default: `cbr` where the study has more CBRs than SNRs, else `esno_db`.
+    band
+        As in `draw`; bounds have none.
+    published : sequence of Published
+        Drawn as unfilled markers with their source, in the panels of their channel (jscclink.simulator.published).
+    theory : mapping of label -> (x, y), optional
+        Further lines, drawn as bounds are, in every panel.
+    """
+    metric = metric or next(iter(results.metrics))
+    if metric not in results.metrics:
+        raise InputError(f"the results have no metric {metric!r}; measured: {', '.join(results.metrics)}")
+    if not any(row.metrics[metric].value is not None for row in results.rows):
+        raise InputError(f"no point of {results.name!r} has a value of {metric!r} yet; run the study first")
+    x = x or _natural_axis(results)
+    channels = [name for name in results.channels if any(row.channel == name for row in results.rows)]
+    columns = min(len(channels), 3)
+    lines = -(-len(channels) // columns)
+    with mpl.rc_context(dict(STYLE)):
+        width = COLUMN_IN if columns == 1 else PAGE_IN
+        page = Figure(figsize=(width, 0.6 + lines * (2.5 if columns < 3 else 2.1)), layout="constrained")
+        FigureCanvasAgg(page)
+        grid = page.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+        panels = dict(zip(channels, grid.flat, strict=False))
+        for spare in grid.flat[len(channels) :]:
+            spare.set_visible(False)
+        for channel, ax in panels.items():
+            _panel(ax, results, channel, metric, x, band, theory or {})
+            for index, group in enumerate(_systems(published)):
+                if group[0].matches(results.channels[channel]):
+                    _overlay(ax, group, x, index)
+            if len(channels) > 1 or x != "esno_db":
+                ax.set_title(channel)
+        _decorate(page, list(panels.values()), label_of(metric, results.metrics[metric].unit), AXES[x])
+    return page
+
+
+def _natural_axis(results: Results) -> str:
+    several = len({row.cbr for row in results.rows}) > len({row.esno_db for row in results.rows})
+    return "cbr" if several else "esno_db"
+
+
+def _panel(ax: Axes, results: Results, channel: str, metric: str, x: str, band: Band, theory: Mapping[str, Any]) -> None:
+    curve, bound = 0, 0
+    for scheme, info in results.schemes.items():
+        for suffix, rows in _curves([r for r in results.rows if r.scheme == scheme and r.channel == channel], x, results):
+            index = bound if info.bound else curve
+            shown: Band = "none" if info.bound else band
+            draw(ax, rows, metric, x=x, label=scheme + suffix, line=line_of(index, bound=info.bound), band=shown)
+            bound, curve = bound + info.bound, curve + (not info.bound)
+    for index, (label, (at, value)) in enumerate(theory.items(), start=bound):
+        line = line_of(index, bound=True)
+        ax.plot(at, value, label=label, color=line.color, linestyle=line.linestyle, linewidth=line.linewidth)
+
+
+def _curves(rows: Sequence[Row], x: str, results: Results) -> Iterable[tuple[str, list[Row]]]:
+    """A scheme's rows in curves, each with what its label needs to tell it from the others."""
+    if x == "cbr":
+        values = sorted({row.esno_db for row in rows})
+        several = len({row.esno_db for row in results.rows}) > 1
+        for esno_db in values:
+            yield f", {esno_db:g} dB" if several else "", [row for row in rows if row.esno_db == esno_db]
+        return
+    for cbr in sorted({row.cbr for row in rows}, key=lambda value: value or 0.0):
+        several = len(results.cbrs()) > 1
+        yield f", CBR {cbr:.3g}" if several else "", [row for row in rows if row.cbr == cbr]
+
+
+def _systems(published: Sequence[Published]) -> list[list[Published]]:
+    groups: dict[tuple[str, str, str], list[Published]] = {}
+    for point in published:
+        groups.setdefault((point.system, point.source, point.channel), []).append(point)
+    return list(groups.values())
+
+
+def _overlay(ax: Axes, points: Sequence[Published], x: str, index: int) -> None:
+    """Published points of one system and source: unfilled markers, no line."""
+    places = sorted((p.cbr if x == "cbr" else p.esno_db, p.value) for p in points)
+    ax.plot(
+        [at for at, _ in places],
+        [value for _, value in places],
+        linestyle="none",
+        marker=MARKERS[-1 - index % len(MARKERS)],
+        markerfacecolor="none",
+        markeredgecolor=PALETTE[-1 - index % len(PALETTE)],
+        markeredgewidth=0.8,
+        markersize=4.5,
+        label=f"{points[0].system} ({points[0].short_source})",
+    )
+
+
+def _decorate(page: Figure, panels: Sequence[Axes], y_label: str, x_label: str) -> None:
+    handles: dict[str, Any] = {}
+    for ax in panels:
+        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+        if ax.get_yscale() != "log":
+            ax.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]))
+    page.supxlabel(x_label, fontsize=8)
+    page.supylabel(y_label, fontsize=8)
+    longest = max((len(label) for label in handles), default=0)
+    columns = max(1, min(len(handles), int(page.get_figwidth() * 20 / (longest + 9))))
+    page.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=columns)
+
+
+def save(page: Figure, path: str | Path) -> None:
+    """Write .pdf, .svg or .png; the same figure gives the same bytes (no dates).
+
+    Raises
+    ------
+    InputError
+        Another ending, or a place that cannot be written to.
+    """
+    metadata: dict[str, dict[str, Any]] = {
+        ".pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": "jscclink"},
+        ".svg": {"Date": None, "Creator": "jscclink"},
+        ".png": {"Software": None},
+    }
+    suffix = Path(path).suffix.lower()
+    if suffix not in metadata:
+        raise InputError(f"{path}: figures end in {', '.join(metadata)}")
+    try:
+        with mpl.rc_context(dict(STYLE)):
+            page.savefig(path, metadata=metadata[suffix])
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error

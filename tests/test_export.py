@@ -1,0 +1,120 @@
+"""Every export is read back by a reader that is not ours, and says the same as the results."""
+
+import csv
+import io
+import json
+import math
+
+import pytest
+import synthetic_results
+import yaml
+from scipy.io import loadmat
+
+from jscclink.errors import InputError
+from jscclink.simulator import export, table
+
+
+def read_csv(text):
+    return list(csv.DictReader(io.StringIO("".join(line for line in io.StringIO(text) if not line.startswith("#")))))
+
+
+def test_csv_has_every_number_in_full_with_its_interval():
+    results = synthetic_results.pictures()
+    lines = read_csv(export.csv_text(results))
+    assert len(lines) == len(results.rows) * 3
+    found = {(line["id"], line["metric"]): line for line in lines}
+    for row in results.rows:
+        for key, number in row.metrics.items():
+            line = found[row.id, key]
+            assert float(line["value"]) == number.value and float(line["esno_db"]) == row.esno_db
+            assert (float(line["low"]), float(line["high"])) == (number.low, number.high)
+            assert line["kind"] == number.kind and int(line["n"]) == number.n
+            assert line["ebno_db"] == "" and float(line["cbr"]) == row.cbr
+            assert bool(int(line["is_upper_bound"])) == number.is_upper_bound
+
+
+def test_csv_head_holds_versions_seed_and_study():
+    text = export.csv_text(synthetic_results.pictures())
+    head = [line for line in text.splitlines() if line.startswith("#")]
+    assert "jscclink 0.1.0" in head[0] and "seed 3" in head[0]
+    assert yaml.safe_load("\n".join(line[2:] for line in head if line.startswith("#:"))) == yaml.safe_load(
+        synthetic_results.STUDY
+    )
+    assert all("#" not in line for line in text.splitlines() if not line.startswith("#"))
+
+
+def test_mat_is_read_back(tmp_path):
+    results = synthetic_results.bits()
+    export.save(results, tmp_path / "r.mat", "mat")
+    loaded = loadmat(tmp_path / "r.mat", simplify_cells=True)["results"]
+    assert loaded["study"] == "bits" and loaded["seed"] == 3
+    assert list(loaded["scheme"]) == ["QPSK"] * 3
+    assert loaded["esno_db"].tolist() == [0, 2, 4]
+    assert loaded["finished"].tolist() == [1, 0, 1]
+    assert all(math.isnan(value) for value in loaded["cbr"])
+    ber = loaded["metrics"]["ber"]
+    assert ber["value"].tolist() == [row.metrics["ber"].value for row in results.rows]
+    assert ber["is_upper_bound"].tolist() == [0, 0, 1]
+    assert yaml.safe_load(loaded["study_file"])["seed"] == 3
+    struct = export.mat_struct(synthetic_results.pictures())["results"]
+    assert struct["versions"]["sionna_no_rt"] == "2.2.0"
+    assert struct["metrics"]["psnr"]["value"].shape == (18, 1)
+
+
+def test_rd_json_follows_the_schema(tmp_path):
+    results = synthetic_results.pictures(cbrs=(1 / 24, 1 / 12), snrs=(10,))
+    paths = export.save(results, tmp_path / "rd.json", "rd-json")
+    assert [path.name for path in paths] == [f"rd-{i}.json" for i in range(1, 7)]
+    for path in paths:
+        curve = json.loads(path.read_text())
+        assert set(curve) == {"name", "description", "esno_db", "results"}
+        rows = [r for r in results.rows if r.scheme == curve["name"] and curve["description"].startswith(f"{r.channel},")]
+        assert curve["results"]["psnr-rgb"] == [row.metrics["psnr"].value for row in rows]
+        # the ledger's ratio, not the budget
+        assert curve["results"]["cbr"] == [row.metrics["cbr"].value for row in rows]
+        assert len({len(column) for column in curve["results"].values()}) == 1
+
+
+def test_rd_json_of_one_curve_is_one_file(tmp_path):
+    results = synthetic_results.pictures(snrs=(10,))
+    one = [row for row in results.rows if row.scheme == "Joint" and row.channel == "AWGN"]
+    results = synthetic_results.Results(**{**results.__dict__, "rows": tuple(one)})
+    assert export.save(results, tmp_path / "rd.json", "rd-json") == [tmp_path / "rd.json"]
+
+
+def test_exports_refuse_what_they_cannot_write(tmp_path):
+    results = synthetic_results.bits()
+    with pytest.raises(InputError, match="no format 'xlsx'; allowed: csv, mat, rd-json, trace"):
+        export.save(results, tmp_path / "x", "xlsx")
+    with pytest.raises(InputError, match="blocks of bits; rate-distortion curves need pictures"):
+        export.save(results, tmp_path / "x.json", "rd-json")
+    with pytest.raises(InputError, match="cannot be written"):
+        export.save(results, tmp_path / "no" / "folder.csv", "csv")
+    empty = synthetic_results.Results(**{**results.__dict__, "rows": ()})
+    with pytest.raises(InputError, match="no finished batch yet"):
+        export.save(empty, tmp_path / "x.csv", "csv")
+
+
+def test_trace_columns_and_study():
+    text = table.trace(synthetic_results.bits())
+    rows = [line for line in text.splitlines() if not line.startswith("#")]
+    cells = [[cell.split() for cell in line.replace("||", "|").split("|")] for line in rows]
+    assert [float(cell[0][0]) for cell in cells] == [0, 2, 4]
+    assert [float(cell[1][0]) for cell in cells] == pytest.approx([-3.01, -1.01, 0.99])
+    assert [cell[2][0] for cell in cells] == ["40", "40*", "40"]
+    assert [float(cell[4][0]) for cell in cells[:2]] == pytest.approx([0.06, 0.01])
+    limit = synthetic_results.bits().rows[2].metrics["ber"].high
+    assert cells[2][4] == [f"<{limit:.2e}", "0.00e+00", f"{limit:.2e}"]
+    assert len({len(line.rstrip()) for line in rows}) == 1
+    assert yaml.safe_load(table.study_text(text)) == yaml.safe_load(synthetic_results.STUDY)
+    assert table.study_text("name: a study, no trace\n") is None
+
+
+def test_trace_names_curves_bounds_and_failures():
+    results = synthetic_results.pictures()
+    results = synthetic_results.Results(**{**results.__dict__, "failures": ("batch 3 of X: no memory",)})
+    text = table.trace(results)
+    assert "# Joint | slow Rayleigh | CBR 0.0833333\n" in text
+    assert "# Capacity (bound) | AWGN | CBR 0.0833333 | a bound, no system\n" in text
+    assert "psnr (dB)" in text and "Eb/N0" not in text
+    assert text.endswith("# failed: batch 3 of X: no memory\n")
