@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def save(results: Results, path: str | Path, form: str) -> list[Path]:
     return [path]
 
 
-def _save_curves(curves: list[Mapping[str, Any]], path: Path) -> list[Path]:
+def _save_curves(curves: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
     digits = len(str(len(curves)))
     paths = [path] if len(curves) == 1 else [path.with_stem(f"{path.stem}-{i:0{digits}d}") for i in range(1, len(curves) + 1)]
     for place, curve in zip(paths, curves, strict=True):

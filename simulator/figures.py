@@ -48,7 +48,7 @@ NAMES = {
     "bpp": "bits per pixel",
     "energy": "energy per source value",
 }
-STYLE: Mapping[str, Any] = {
+STYLE: Any = {
     "font.size": 8,
     "axes.labelsize": 8,
     "legend.fontsize": 7,
@@ -118,8 +118,8 @@ def draw(
     Error rates are drawn on a logarithmic axis; a point without errors is an arrow down from its upper confidence limit.
     """
     line = line or line_of(0)
-    places = [(abscissa(row, x), row.metrics[metric]) for row in rows]
-    places = sorted((at, number) for at, number in places if at is not None and number.value is not None)
+    places = [(at, number) for row in rows for at, number in [(abscissa(row, x), row.metrics[metric])] if at is not None]
+    places = sorted((place for place in places if place[1].value is not None), key=lambda place: place[0])
     if not places:
         return
     logarithmic = places[0][1].kind != "mean"
@@ -127,10 +127,11 @@ def draw(
         ax.set_yscale("log")
     seen = [(at, number) for at, number in places if not (logarithmic and number.is_upper_bound)]
     style = {"color": line.color, "marker": line.marker, "linestyle": line.linestyle, "linewidth": line.linewidth}
-    ax.plot([at for at, _ in seen], [number.value for _, number in seen], label=label, **style)
+    horizontal = np.array([at for at, _ in seen])
+    ax.plot(horizontal, np.array([number.value for _, number in seen]), label=label, **style)
     low, high = np.array([_band(number, band) for _, number in seen] or [(math.nan, math.nan)]).T
     if np.isfinite(low).any():
-        ax.fill_between([at for at, _ in seen], low, high, color=line.color, alpha=0.15, linewidth=0)
+        ax.fill_between(horizontal, low, high, color=line.color, alpha=0.15, linewidth=0)
     for at, number in places:
         if logarithmic and number.is_upper_bound and number.high:
             _arrow(ax, at, number.high, line)
@@ -201,7 +202,7 @@ def figure(
     channels = [name for name in results.channels if any(row.channel == name for row in results.rows)]
     columns = min(len(channels), 3)
     lines = -(-len(channels) // columns)
-    with mpl.rc_context(dict(STYLE)):
+    with mpl.rc_context(STYLE):
         width = COLUMN_IN if columns == 1 else PAGE_IN
         page = Figure(figsize=(width, 0.6 + lines * (2.5 if columns < 3 else 2.1)), layout="constrained")
         FigureCanvasAgg(page)
@@ -304,7 +305,7 @@ def save(page: Figure, path: str | Path) -> None:
     if suffix not in metadata:
         raise InputError(f"{path}: figures end in {', '.join(metadata)}")
     try:
-        with mpl.rc_context(dict(STYLE)):
+        with mpl.rc_context(STYLE):
             page.savefig(path, metadata=metadata[suffix])
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error

@@ -77,11 +77,13 @@ def read(path: str | Path) -> list[Published]:
         if not row["snr_db"] or row["cbr"].endswith("bpp"):  # source coding without a channel
             continue
         try:
-            values = {key: float(row[column]) for key, column in (("esno_db", "snr_db"), ("cbr", "cbr"), ("value", "value"))}
+            esno_db, cbr, value = (float(row[column]) for column in ("snr_db", "cbr", "value"))
         except (TypeError, ValueError) as error:
             raise InputError(f"{path}, entry {number - 1}: snr_db, cbr and value are numbers; {error}") from error
-        text = {key: row[key] for key in ("dataset", "channel", "system", "how", "source")}
-        points.append(Published(**text, metric=re.sub(r"^psnr_db$", "psnr", row["metric"]), **values))
+        metric = re.sub(r"^psnr_db$", "psnr", row["metric"])
+        points.append(
+            Published(row["dataset"], row["channel"], esno_db, cbr, metric, value, row["system"], row["how"], row["source"])
+        )
     return points
 
 
