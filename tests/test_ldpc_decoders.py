@@ -113,7 +113,7 @@ def test_nonsense_is_decoded_to_something(size, algorithm, kind, rv, seed):
     }[kind]
     decoded = code.decode(torch.from_numpy(llr.astype(np.float32)))
     assert decoded.bits.shape == (3, code.k) and decoded.bits.max() <= 1
-    assert ((1 <= decoded.iterations) & (decoded.iterations <= 5)).all()
+    assert ((decoded.iterations >= 1) & (decoded.iterations <= 5)).all()
     if kind == "zero":
         assert not decoded.ok.any()  # nothing was received: the zero word must not pass for one
 

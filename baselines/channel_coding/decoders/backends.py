@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from jscclink.baselines.channel_coding.decoders.block import BlockDecoder, BlockSettings
 from jscclink.baselines.channel_coding.nr_ldpc import CodeBlock
+from jscclink.errors import InputError
 
 Backend = Literal["auto", "cpu", "cuda", "sionna"]
 
@@ -30,6 +31,11 @@ def make_decoder(
 
         return SionnaDecoder(block, received, settings)
     if backend == "cuda":
+        if find_spec("triton") is None:
+            raise InputError(
+                "LDPC5G: backend = 'cuda' needs the package triton, which is not installed; "
+                "install triton, or take backend = 'auto', which falls back to the CPU."
+            )
         from jscclink.baselines.channel_coding.decoders.ldpc_cuda import TritonDecoder
 
         return TritonDecoder(block, received, settings)

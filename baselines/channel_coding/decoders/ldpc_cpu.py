@@ -29,7 +29,7 @@ CAP = 40  # of messages and channel values
 OFFSET = 2  # half an LLR
 _ENOUGH_LANES = 384  # enough blocks of lanes per layer to hide the latency of writing a column and reading it rotated
 # algorithm -> (mask of the quarter that normalisation takes off, offset)
-_SOFTENING = {"normalised-min-sum": (255, 0), "offset-min-sum": (0, OFFSET)}
+SOFTENING = {"normalised-min-sum": (255, 0), "offset-min-sum": (0, OFFSET)}
 
 
 @njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
@@ -163,7 +163,7 @@ class MinSumDecoder(BlockDecoder):
         bits = np.empty((batch, self.block.k), np.uint8)
         decided, verdicts = np.empty((2, batch), np.bool_)
         used = np.empty(batch, np.int32)
-        softening = (*_SOFTENING[self.settings.algorithm], CAP)
+        softening = (*SOFTENING[self.settings.algorithm], CAP)
 
         def task(begin: int, end: int) -> None:
             _decode_groups(
