@@ -11,14 +11,10 @@ that meets its rule. So the totals are the same for any number of workers, any o
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -26,7 +22,7 @@ import torch
 from jscclink.errors import InputError
 
 from .batch import Failure, Job, run_batch
-from .executors import SerialExecutor, WorkerError, kill, process_pool
+from .executors import SerialExecutor, WorkerError, kill, process_pool, terminate_as_interrupt
 from .header import study_header
 from .pace import Pace
 from .points import Point
@@ -109,7 +105,7 @@ def run(
     try:
         runner = _Runner(study, log, writer, device, threads, reporter)
         try:
-            with _terminate_as_interrupt():
+            with terminate_as_interrupt():
                 if executor is not None:
                     try:
                         runner.work(executor, in_flight or 2 * (os.cpu_count() or 1))
@@ -316,20 +312,3 @@ def _replace_text(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM, as sent by batch systems before they kill, is treated like Ctrl-C."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)

@@ -1,0 +1,149 @@
+"""What the runner costs over a bare loop, and how fast a large store loads.
+
+Overhead: the same batches through `run` (seeds, ids, store, statistics, stop rules) and through a bare loop (build, link,
+metrics), in turn, CPU time, the median of the paired ratios. Small batches show the cost, realistic ones the share.
+
+    python benchmarks/runner.py [--records 1000000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from jscclink.simulator import registry
+from jscclink.simulator.link import Link
+from jscclink.simulator.results import load_results
+from jscclink.simulator.runner import run
+from jscclink.simulator.scheme import Scheme
+from jscclink.simulator.store import LOG, Writer
+from jscclink.simulator.study import Study
+
+REPEATS = 7
+
+
+def study(name: str) -> Study:
+    """A study by name: real pictures over LDPC, small pictures, small blocks."""
+    common = {"seed": 1, "channels": {"AWGN": "awgn"}, "esno_db": [8.0]}
+    pictures = {
+        "schemes": {"S": {"name": "digital", "source": "jpeg", "mcs": "qpsk 1/2"}},
+        "cbr": ["1/12"],
+        "metrics": ["psnr"],
+    }
+    data = {
+        "pictures": pictures | {"images": {"set": "kodak", "pick": [5, 13]}, "draws": 8},
+        "small pictures": {
+            "schemes": {"S": "uncoded"},
+            "cbr": ["1/6"],
+            "metrics": ["psnr", "outage", "cbr"],
+            "images": {"set": "kodak", "limit": 8, "crop": [128, 128]},
+            "draws": 40,
+        },
+        "blocks": {
+            "schemes": {"S": {"name": "bits", "k": 1024, "n": 2048}},
+            "metrics": ["ber", "bler"],
+            "batch": {"items": 64},
+            "stop": {"most_trials": 64 * 20},
+        },
+    }[name]
+    return Study.from_mapping({"name": name} | common | data)
+
+
+def bare(study: Study, scheme: Scheme, batches: int) -> None:
+    """The same number of batches of the first point with nothing around them."""
+    point = study.points[0]
+    link = Link(registry.build("channels", study.channels[point.channel_label]))
+    metrics = [registry.build("metrics", spec) for spec in study.metrics.values()]
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for batch in range(batches):
+            if study.images is not None:
+                source = study.images.batch(study.plan.pictures(batch))
+            else:
+                shape = (point.items, scheme.block_bits or 0)
+                source = torch.randint(0, 2, shape, generator=generator, dtype=torch.uint8)
+            passage = link.run(scheme, source, link.budget(tuple(source.shape[1:]), point.cbr), 8.0, generator=generator)
+            for metric in metrics:
+                metric.measure(source, passage)
+
+
+def overhead(name: str) -> dict[str, float]:
+    """Share of the runner in CPU time, and its cost per batch."""
+    one = study(name)
+    scheme = registry.build("schemes", one.schemes["S"].spec)  # once, as workers do: it remembers what it encoded
+    batches = int(one.stop.most_batches(one.plan))
+    ratios, costs = [], []
+    for repeat in range(REPEATS + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.process_time()
+            run(one, folder)
+            middle = time.process_time()
+            bare(one, scheme, batches)
+            end = time.process_time()
+        if repeat:  # the first warms up
+            ratios.append((middle - start) / (end - middle))
+            costs.append(1e3 * ((middle - start) - (end - middle)) / batches)
+    share = statistics.median(ratios) - 1
+    print(f"{name}: {batches} batches, the runner adds {100 * share:.1f} %, {statistics.median(costs):.2f} ms a batch")
+    return {"share": round(share, 4), "ms_per_batch": round(statistics.median(costs), 3)}
+
+
+def large_store(records: int) -> dict[str, float]:
+    """A synthetic store of ten points with many batches of eight pictures each: load it, make its table."""
+    one = study("small pictures")
+    with tempfile.TemporaryDirectory() as folder:
+        run(one, folder)
+        stored = next(iter(load_results(folder).rows))
+        _synthesise(Path(folder), stored.id, records)
+        size = (Path(folder) / LOG).stat().st_size
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        results = load_results(folder)
+        text = results.table()
+        seconds = time.perf_counter() - start
+    assert sum(row.trials for row in results.rows) == 8 * records, "not all records were taken in"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{records} records, {size / 1e6:.0f} MB: {seconds:.1f} s, peak {peak / 2**20:.2f} GiB ({len(text)} bytes of table)")
+    return {
+        "records": records,
+        "seconds": round(seconds, 2),
+        "gib": round(peak / 2**20, 3),
+        "gib_before": round(before / 2**20, 3),
+    }
+
+
+def _synthesise(folder: Path, point: str, records: int) -> None:
+    """Replace the log by one with ten points."""
+    study_line, batch_line = (folder / LOG).read_text().splitlines()[:2]
+    header, record = json.loads(study_line)["study"], json.loads(batch_line)
+    (folder / LOG).unlink()
+    points = [f"{index:x}" + point[1:] for index in range(10)]
+    header["points"] = [{**header["points"][0], "id": name, "esno_db": float(i)} for i, name in enumerate(points)]
+    header["stop"]["draws"] = records
+    writer = Writer(folder)
+    writer.write_study(header)
+    kept = {key: record[key] for key in ("trials", "errors", "seconds", "metrics")}
+    for index in range(records):
+        kept["metrics"]["psnr"]["x"][0] = 30.0 + (index % 1000) / 997
+        writer.write_batch(points[index % 10], index // 10, kept)
+    writer.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    figures = {f"overhead {name}": overhead(name) for name in ("pictures", "small pictures", "blocks")}
+    print(json.dumps(figures | {"store": large_store(arguments.records)}))
+
+
+if __name__ == "__main__":
+    main()
