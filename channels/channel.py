@@ -134,9 +134,13 @@ def check_apply(symbols: Tensor, realisation: Realisation, noise_var: Tensor, st
         )
     if noise_var.shape != (batch,):
         raise InputError(f"noise_var must be [batch] = [{batch}], one value per image; got {tuple(noise_var.shape)}")
-    if not bool((torch.isfinite(noise_var) & (noise_var >= 0)).all()):
-        worst = noise_var[~(torch.isfinite(noise_var) & (noise_var >= 0))][0].item()
-        raise InputError(f"noise_var must be finite and not negative (N0 = 10^(-SNR/10)); got {worst}")
+    _check_noise_var(noise_var)
+
+
+def _check_noise_var(noise_var: Tensor) -> None:
+    good = torch.isfinite(noise_var) & (noise_var >= 0)
+    if not bool(good.all()):
+        raise InputError(f"noise_var must be finite and not negative (N0 = 10^(-SNR/10)); got {noise_var[~good][0].item()}")
 
 
 def complex_normal(*shape: int, generator: torch.Generator, device: torch.device | str) -> Tensor:

@@ -26,7 +26,7 @@ class Spectrum:
     ----------
     axis, power : float64 [bins]
     unit : str
-        Of the axis: `ns`, `Hz` or `turns per use`.
+        Of the axis: `ns`, `Hz` or `turns per gain`.
     """
 
     axis: np.ndarray
@@ -69,7 +69,7 @@ def doppler_spectrum(channel: Channel, realisation: Realisation) -> Spectrum | N
     if isinstance(inner, OfdmChannel):
         series, rate, unit = tensors["paths"].transpose(-1, -2), inner.symbol_rate, "Hz"
     elif "gain" in tensors:
-        series, rate, unit = tensors["gain"], 1.0, "turns per use"
+        series, rate, unit = tensors["gain"], 1.0, "turns per gain"
     else:
         return None
     steps = series.shape[-1]
