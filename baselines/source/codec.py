@@ -19,24 +19,22 @@ class DecodeFailure(Exception):
     """The bytes do not decode to a picture of the expected size. The caller conceals; it is no fault of the program."""
 
 
-def best_fit(size_of: Callable[[int], int], count: int, max_bytes: int, window: int) -> int | None:
+def best_fit(size_of: Callable[[int], int], count: int, max_bytes: int, slack: float) -> int | None:
     """The largest index in 0..count-1 whose size fits, as an exhaustive search finds it; None if no index fits.
 
-    Sizes grow with the index but for small inversions. Let `window` be a bound on their reach: size(j) >= size(i) whenever
-    j > i + window. Bisection ends between a size that fits and the next one, h, that does not; beyond h + window nothing can
-    fit, so looking at h+1..h+window settles the matter. Costs log2(count) + window trials at most.
+    Sizes grow with the index but for small inversions. Let `slack` be a bound on their depth: size(j) >= size(i) - slack for
+    all j > i. An index over max_bytes + slack then rules out itself and all above it; bisection finds such an index (or the
+    end) whose lower neighbour does not do so, and the walk down from there meets the best one first. Costs log2(count) trials
+    and those few that lie within the slack.
     """
-    fits, too_big = -1, count
-    while too_big - fits > 1:
-        middle = (fits + too_big) // 2
-        if size_of(middle) <= max_bytes:
-            fits = middle
+    open_below, ruled_out = -1, count
+    while ruled_out - open_below > 1:
+        middle = (open_below + ruled_out) // 2
+        if size_of(middle) > max_bytes + slack:
+            ruled_out = middle
         else:
-            too_big = middle
-    for index in range(min(too_big + window, count - 1), too_big, -1):
-        if size_of(index) <= max_bytes:
-            return index
-    return fits if fits >= 0 else None
+            open_below = middle
+    return next((index for index in range(ruled_out - 1, -1, -1) if size_of(index) <= max_bytes), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +51,9 @@ class SourceCodec(ABC):
         Name of the codec in tables and ids.
     qualities : range
         The ladder, from the worst quality to the best; none of its steps is lossless.
-    window : int
-        Reach of the inversions of file size along the ladder, see `best_fit`; measured over the test pictures.
+    slack : (int, float)
+        Depth of the inversions of file size along the ladder, see `best_fit`: so many bytes, and this part of the size; bounds
+        with a margin over what the test pictures show.
     container : bool
         True: the bytes are a complete file of the format. False: what a receiver that knows codec, settings and image size can
         restore is left out, and decoding needs `shape`.
@@ -64,7 +63,7 @@ class SourceCodec(ABC):
 
     name: ClassVar[str]
     qualities: ClassVar[range]
-    window: ClassVar[int]
+    slack: ClassVar[tuple[int, float]]
     max_side: ClassVar[int] = 65535
 
     container: bool = True
@@ -101,7 +100,7 @@ class SourceCodec(ABC):
             lambda index: len(self._trial(image, self.qualities[index], pixels)),
             len(self.qualities),
             max_bytes,
-            self.window,
+            self.slack[0] + self.slack[1] * max_bytes,
         )
         return None if best is None else self.qualities[best]
 

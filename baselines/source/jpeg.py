@@ -38,7 +38,7 @@ class Jpeg(SourceCodec):
 
     name: ClassVar[str] = "jpeg"
     qualities: ClassVar[range] = range(1, 101)
-    window: ClassVar[int] = 4
+    slack: ClassVar[tuple[int, float]] = (16, 0.01)
 
     chroma: str = "420"
     progressive: bool = False

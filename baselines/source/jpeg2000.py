@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +19,7 @@ _SOC, _EOC = b"\xff\x4f", b"\xff\xd9"
 _SOT, _PLT, _SOD, _COD, _COMMENT = 0x90, 0x58, 0x93, 0x52, 0x64
 _GREY_FLAG = 0x80
 _MAX_LAYERS = 64
-_ROUNDS, _CLOSE = 8, 0.01
+_ROUNDS, _CLOSE = 10, 0.01
 _STEPS_PER_OCTAVE = 32
 
 
@@ -37,7 +38,7 @@ class Jpeg2000(SourceCodec):
 
     name: ClassVar[str] = "jpeg2000"
     qualities: ClassVar[range] = range(0, 353)
-    window: ClassVar[int] = 4
+    slack: ClassVar[tuple[int, float]] = (16, 0.01)
     max_side: ClassVar[int] = 32767
 
     @property
@@ -64,20 +65,28 @@ class Jpeg2000(SourceCodec):
     def _fitted_pieces(self, image: np.ndarray, targets: list[int]) -> list[bytes]:
         """The layers that fill the targets best without exceeding one; an empty list if none was found.
 
-        OpenJPEG aims at sizes that count its own headers and meets them from below; asking again by as much as each layer's end
-        missed its target comes close in a few rounds.
+        OpenJPEG aims at sizes that count its own headers and meets them from below, in steps. What to ask for is bracketed for
+        each layer by itself; the last round asks for what fitted.
         """
         best: list[bytes] = []
         asked = [float(target) for target in targets]
-        for _ in range(_ROUNDS):
+        low, high = [1.0] * len(targets), [math.inf] * len(targets)
+        for rounds_left in reversed(range(_ROUNDS)):
             pieces = self._pieces(image, [max(image.size / max(size, 1.0), 1.0) for size in asked])
             ends = list(accumulate(map(len, pieces)))
             left = [target - end for target, end in zip(targets, ends, strict=True)]
-            if min(left) >= 0 and ends[-1] > sum(map(len, best)):
+            if min(left) >= 0 and sum(ends) > sum(accumulate(map(len, best))):
                 best = pieces
             if all(0 <= spare <= target * _CLOSE for spare, target in zip(left, targets, strict=True)):
                 break
-            asked = [size + spare for size, spare in zip(asked, left, strict=True)]
+            for i, spare in enumerate(left):
+                if spare >= 0:
+                    low[i] = max(low[i], asked[i])
+                else:
+                    high[i] = min(high[i], asked[i])
+                aimed = asked[i] + spare
+                inside = low[i] < aimed < high[i]
+                asked[i] = low[i] if rounds_left == 1 else aimed if inside else (low[i] + min(high[i], 2 * low[i])) / 2
             asked = list(accumulate(asked, max))  # layers must grow
         return best
 

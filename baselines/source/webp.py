@@ -31,7 +31,7 @@ class WebP(SourceCodec):
 
     name: ClassVar[str] = "webp"
     qualities: ClassVar[range] = range(0, 101)
-    window: ClassVar[int] = 12
+    slack: ClassVar[tuple[int, float]] = (32, 0.02)
     max_side: ClassVar[int] = 16383
 
     method: int = 6

@@ -20,7 +20,7 @@ from jscclink.errors import InputError
 @dataclass(frozen=True, kw_only=True)
 class _IntraPicture(SourceCodec):
     qualities: ClassVar[range] = bpg.QPS
-    window: ClassVar[int] = 6
+    slack: ClassVar[tuple[int, float]] = (16, 0.01)
 
     chroma: str = "444"
     bit_depth: int = 8
