@@ -198,7 +198,7 @@ def figure(
         raise InputError(f"the results have no metric {metric!r}; measured: {', '.join(results.metrics)}")
     if not any(row.metrics[metric].value is not None for row in results.rows):
         raise InputError(f"no point of {results.name!r} has a value of {metric!r} yet; run the study first")
-    x = x or _natural_axis(results)
+    x = x or natural_axis(results)
     channels = [name for name in results.channels if any(row.channel == name for row in results.rows)]
     columns = min(len(channels), 3)
     lines = -(-len(channels) // columns)
@@ -221,7 +221,8 @@ def figure(
     return page
 
 
-def _natural_axis(results: Results) -> str:
+def natural_axis(results: Results) -> str:
+    """`cbr` where a study has more CBRs than SNRs, else `esno_db`."""
     several = len({row.cbr for row in results.rows}) > len({row.esno_db for row in results.rows})
     return "cbr" if several else "esno_db"
 
@@ -234,9 +235,12 @@ def _panel(ax: Axes, results: Results, channel: str, metric: str, x: str, band: 
             shown: Band = "none" if info.bound else band
             draw(ax, rows, metric, x=x, label=scheme + suffix, line=line_of(index, bound=info.bound), band=shown)
             bound, curve = bound + info.bound, curve + (not info.bound)
+    measured = ax.get_ylim()
     for index, (label, (at, value)) in enumerate(theory.items(), start=bound):
         line = line_of(index, bound=True)
         ax.plot(at, value, label=label, color=line.color, linestyle=line.linestyle, linewidth=line.linewidth)
+    if theory and ax.get_yscale() == "log":
+        ax.set_ylim(measured)  # closed forms go down to where nobody measures
 
 
 def _curves(rows: Sequence[Row], x: str, results: Results) -> Iterable[tuple[str, list[Row]]]:
