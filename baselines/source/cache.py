@@ -141,5 +141,11 @@ def _size(value: bytes | np.ndarray) -> int:
 
 @cache
 def trial_cache(folder: str | None = None, max_bytes: int = 512 << 20) -> TrialCache:
-    """The `TrialCache` of this process with these parameters: asked for twice, it is the same object."""
+    """The `TrialCache` of this process with these parameters: asked for twice, it is the same object.
+
+    Without a folder: `encodings` in the folder that the environment variable JSCCLINK_CACHE names, else memory alone.
+    """
+    root = os.environ.get("JSCCLINK_CACHE")
+    if folder is None and root:
+        folder = str(Path(root) / "encodings")
     return TrialCache(folder, max_bytes)
