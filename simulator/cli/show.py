@@ -107,7 +107,7 @@ def _draw(original: Tensor, received: Tensor, numbers: dict[str, str], title: st
         left.imshow(original.permute(1, 2, 0).numpy(), interpolation="nearest")
         middle.imshow(received.permute(1, 2, 0).numpy(), interpolation="nearest")
         shown = right.imshow(error.numpy(), cmap="magma", vmin=0, vmax=max(int(error.max()), 1), interpolation="nearest")
-        page.colorbar(shown, ax=right, fraction=0.046, label="largest error of the colours (levels)")
+        page.colorbar(shown, ax=right, fraction=0.046, label="largest error (levels)")
         quality = ", ".join(f"{figures.NAMES.get(n, n)} {numbers[n]}" for n in ("psnr", "ms_ssim") if n in numbers)
         for ax, text in ((left, "original"), (middle, f"received: {quality}"), (right, "error")):
             ax.set_title(text)
