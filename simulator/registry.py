@@ -32,7 +32,10 @@ _OURS: dict[str, dict[str, str]] = {
         "bits": "jscclink.baselines.bitlevel:Bits",
         "capacity_bound": "jscclink.baselines.bounds:CapacityBound",
         "digital": "jscclink.baselines.digital:Digital",
+        "external": "jscclink.simulator.codecs.external.scheme:External",
         "harq": "jscclink.baselines.harq:Harq",
+        "hjscc": "jscclink.simulator.codecs.hjscc.scheme:Hjscc",
+        "hjscc_feedback": "jscclink.simulator.codecs.hjscc.feedback:HjsccFeedback",
         "layered": "jscclink.baselines.layered:Layered",
         "mosaic": "jscclink.baselines.mosaic:Mosaic",
         "uncoded": "jscclink.baselines.uncoded:Uncoded",
@@ -90,6 +93,7 @@ _OURS: dict[str, dict[str, str]] = {
         "jpeg": "jscclink.baselines.source.jpeg:Jpeg",
         "jpeg2000": "jscclink.baselines.source.jpeg2000:Jpeg2000",
         "webp": "jscclink.baselines.source.webp:WebP",
+        "ntc": "jscclink.simulator.codecs.hjscc.ntc:Ntc",
     },
     "codes": {
         "ldpc": "jscclink.baselines.channel_coding.ldpc:LDPC5G",

@@ -92,6 +92,7 @@ class HjsccFeedback(TurnTakingScheme):
         codec: Codec | None = None,
     ) -> None:
         self._ends = Ends(codec or pretrained(preset), precision)
+        self.fingerprint = self._ends.codec.fingerprint
         latents = len(self._ends.all)
         if not 1 <= turns <= latents:
             raise InputError(f"turns must lie within 1..{latents}, the number of latents of {preset!r}; got {turns}")

@@ -3,9 +3,9 @@
     z, prior, likelihood, counts, SNR --> encoder --> symbols [B, largest, h, w], of which a prefix is sent
     received prefix, noise, counts, the receiver's prior --> decoder --> z_hat, features
 
-Under the networks lies the linear scheme that is optimal for Gaussian sources: a channel of standard deviation s is sent with
-amplitude proportional to sqrt(s) (Lee and Petersen 1976), and received by the Bayesian update of the receiver's prior. What
-was not sent keeps the prior mean.
+Under the networks lies, in presets with a linear path, the scheme that is optimal for Gaussian sources: a channel of
+standard deviation s is sent with amplitude proportional to sqrt(s) (Lee and Petersen 1976), and received by the Bayesian
+update of the receiver's prior. What was not sent keeps the prior mean.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .attention import AttentionStage, CountLinear
 from .blocks import Stage, zero_conv
 from .latent import Prior
 from .presets import LevelSpec, Preset
@@ -28,21 +29,32 @@ class JsccCoder(nn.Module):
         super().__init__()
         self.level = level
         self.largest = level.table[-1]
-        z, k, h, cond = level.z_channels, self.largest, preset.jscc_width, preset.cond_width
+        z, k, h = level.z_channels, self.largest, preset.jscc_width
         if z != k:
             raise ValueError(f"a level's largest count ({k}) must equal its latent channels ({z})")
+        self.linear_path = preset.linear_path
+        self.per_count = preset.rate_attention == "attention"
         # log amplitude per symbol and, on top, per entry of the count table
         self.log_amplitude = nn.Parameter(torch.zeros(k))
         self.log_amplitude_by_count = nn.Parameter(torch.zeros(len(level.table), k))
         self.encoder_in = nn.Conv2d(4 * z + feature_width + 1, h, 1)
         self.encoder_count = nn.Embedding(len(level.table), h)
-        self.encoder_blocks = Stage("fused", preset.jscc_depth, h, cond, 3, 2.0)
-        self.encoder_out = zero_conv(h, k)
+        self.encoder_blocks = self._stage(preset)
+        self.encoder_out = CountLinear(len(level.table), h, k) if self.per_count else zero_conv(h, k)
         self.decoder_in = nn.Conv2d(2 * k + 3 * z + feature_width, h, 1)
         self.decoder_count = nn.Embedding(len(level.table), h)
-        self.decoder_blocks = Stage("fused", preset.jscc_depth, h, cond, 3, 2.0)
-        self.decoder_out = zero_conv(h, z)
+        self.decoder_blocks = self._stage(preset)
+        self.decoder_out = CountLinear(len(level.table), h, z) if self.per_count else zero_conv(h, z)
         self.feature_out = zero_conv(h, feature_width)
+
+    @staticmethod
+    def _stage(preset: Preset) -> Stage | AttentionStage:
+        if preset.rate_attention == "attention":
+            return AttentionStage(preset.jscc_depth, preset.jscc_width, preset.cond_width)
+        return Stage("fused", preset.jscc_depth, preset.jscc_width, preset.cond_width, 3, 2.0)
+
+    def _out(self, layer: nn.Module, h: Tensor, indices: Tensor) -> Tensor:
+        return (layer(h, indices, self.level.group) if self.per_count else layer(h)).float()
 
     def _amplitude(self, indices: Tensor) -> Tensor:
         """Amplitude per symbol, [B, largest, h, w]."""
@@ -70,8 +82,8 @@ class JsccCoder(nn.Module):
         seen = torch.cat([seen, torch.log1p(wanted)[:, None]], dim=1)
         h = self.encoder_in(torch.cat([seen.to(d.dtype), d], dim=1))
         h = h + spread_channels(self.encoder_count(indices), self.level.group)
-        correction = self.encoder_out(self.encoder_blocks(h, cond)).float()
-        return (z / prior.gain) * self._amplitude(indices) + correction
+        symbols = self._out(self.encoder_out, self.encoder_blocks(h, cond), indices)
+        return symbols + (z / prior.gain) * self._amplitude(indices) if self.linear_path else symbols
 
     def decode(
         self, received: Tensor, noise_var: Tensor, mask: Tensor, prior: Prior, indices: Tensor, d: Tensor, cond: Tensor
@@ -105,7 +117,8 @@ class JsccCoder(nn.Module):
         h = self.decoder_in(torch.cat([seen.to(d.dtype), d], dim=1))
         h = h + spread_channels(self.decoder_count(indices), self.level.group)
         h = self.decoder_blocks(h, cond)
-        return prior.gain * (update + size * self.decoder_out(h).float()), self.feature_out(h)
+        network = size * self._out(self.decoder_out, h, indices)
+        return prior.gain * (network + (update if self.linear_path else mean)), self.feature_out(h)
 
 
 def spread_channels(per_group: Tensor, group: int) -> Tensor:

@@ -68,6 +68,9 @@ class LatentBlock(nn.Module):
         self.front = Stage(preset.block, stage.depth, width, cond, stage.kernel, stage.ratio)
         self.prior_head = zero_conv(width, 2 * z)
         self.merge_features = nn.Conv2d(width + bottom_width, width, 1)
+        extra = int(preset.posterior_extra)
+        self.bottom_blocks = Stage(preset.block, extra, bottom_width, cond, stage.kernel, stage.ratio)
+        self.top_blocks = Stage(preset.block, extra, width, cond, stage.kernel, stage.ratio)
         self.posterior_blocks = Stage(preset.block, 1, width, cond, stage.kernel, stage.ratio)
         self.posterior_head = zero_conv(width, z)
         self.z_project = nn.Conv2d(z, width, 1)
@@ -114,7 +117,8 @@ class LatentBlock(nn.Module):
 
     def posterior(self, state: State, feature: Tensor, image: Tensor, prior: Prior, cond: Tensor) -> Tensor:
         """Posterior mean: float32 [B, z_channels, h, w], in quantiser steps."""
-        h = self.merge_features(torch.cat([state.d, feature.to(state.d.dtype)], dim=1))
+        top, bottom = self.top_blocks(state.d, cond), self.bottom_blocks(feature, cond)
+        h = self.merge_features(torch.cat([top, bottom.to(top.dtype)], dim=1))
         z = self.posterior_head(self.posterior_blocks(h, cond)).float() * prior.unit
         if self.linear_path:
             patches = F.pixel_unshuffle(image - state.canvas, self.level.stride)

@@ -51,6 +51,7 @@ class Preset:
         tail: the stages after the last latent, from coarse to fine; the last one is shuffled up to the image.
         levels: the latent blocks in order.
         end_block: whether a residual block follows the addition of each latent.
+        posterior_extra: whether each of the two features a posterior is made from passes a block of its own first.
         linear_path: lay an adaptive linear transform (initialised to the KLT of the training images) under the networks.
         backbone_snr: whether the backbone is conditioned on the SNR as well as on lambda.
         jscc_width: width of the per-block JSCC coders.
@@ -67,6 +68,7 @@ class Preset:
     tail: tuple[StageSpec, ...]
     levels: tuple[LevelSpec, ...]
     end_block: bool
+    posterior_extra: bool
     linear_path: bool
     backbone_snr: bool
     jscc_width: int
@@ -116,6 +118,7 @@ TINY = Preset(
         LevelSpec(8, 40, (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 36, 40), 4),
     ),
     end_block=False,
+    posterior_extra=False,
     linear_path=True,
     backbone_snr=True,
     jscc_width=96,
@@ -125,7 +128,75 @@ TINY = Preset(
 )
 
 
-PRESETS = {preset.name: preset for preset in (TINY,)}
+SMALL = Preset(
+    name="hjscc-small",
+    block="fused",
+    cond_width=192,
+    bottom_up=(
+        StageSpec(4, 96, 2, 3, 2.0),
+        StageSpec(8, 192, 2, 3, 2.0),
+        StageSpec(16, 256, 2, 3, 2.0),
+        StageSpec(32, 256, 1, 3, 2.0),
+    ),
+    top_down=(
+        StageSpec(32, 256, 1, 3, 2.0),
+        StageSpec(16, 256, 1, 3, 2.0),
+        StageSpec(8, 192, 1, 3, 2.0),
+    ),
+    tail=(StageSpec(8, 192, 3, 3, 2.0), StageSpec(4, 96, 3, 3, 2.0)),
+    levels=(
+        LevelSpec(32, 32, tuple(range(0, 33, 2)), 1),
+        LevelSpec(16, 64, tuple(range(0, 65, 4)), 2),
+        LevelSpec(16, 96, tuple(range(0, 97, 4)), 2),
+        LevelSpec(8, 16, (0, 1, 2, 3, 4, 6, 8, 10, 12, 16), 4),
+        LevelSpec(8, 32, (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32), 4),
+    ),
+    end_block=False,
+    posterior_extra=False,
+    linear_path=True,
+    backbone_snr=True,
+    jscc_width=128,
+    jscc_depth=1,
+    rate_attention="film",
+    round_up=False,
+)
+
+PAPER = Preset(
+    name="hjscc-paper",
+    block="convnext",
+    cond_width=256,
+    bottom_up=(
+        StageSpec(4, 192, 7, 7, 2.0),
+        StageSpec(8, 384, 7, 7, 2.0),
+        StageSpec(16, 512, 7, 5, 2.0),
+        StageSpec(32, 512, 5, 3, 2.0),
+        StageSpec(64, 512, 4, 1, 2.0),
+    ),
+    top_down=(
+        StageSpec(64, 512, 1, 1, 4.0),
+        StageSpec(32, 512, 1, 3, 3.0),
+        StageSpec(16, 384, 1, 5, 2.0),
+        StageSpec(8, 256, 1, 7, 1.75),
+    ),
+    tail=(StageSpec(4, 128, 8, 7, 1.5),),
+    levels=(
+        LevelSpec(64, 32, tuple(range(2, 33, 2)), 1),
+        *(2 * (LevelSpec(32, 32, tuple(range(2, 33, 2)), 2),)),
+        *(3 * (LevelSpec(16, 96, tuple(range(4, 97, 4)), 2),)),
+        *(3 * (LevelSpec(8, 8, tuple(range(1, 9)), 4),)),
+    ),
+    end_block=True,
+    posterior_extra=True,
+    linear_path=False,
+    backbone_snr=False,
+    jscc_width=192,
+    jscc_depth=4,
+    rate_attention="attention",
+    round_up=True,
+)
+
+
+PRESETS = {preset.name: preset for preset in (TINY, SMALL, PAPER)}
 
 
 def preset_by_name(name: str) -> Preset:

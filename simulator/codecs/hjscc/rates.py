@@ -64,5 +64,5 @@ def fixed_length_side_bits(height: int, width: int, levels: tuple[LevelSpec, ...
     total = 0.0
     for level in levels:
         side = level.stride * level.group
-        total += math.log2(len(level.table)) * (height // side) * (width // side)
+        total += math.ceil(math.log2(len(level.table))) * (height // side) * (width // side)
     return total

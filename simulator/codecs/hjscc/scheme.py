@@ -80,6 +80,7 @@ class Hjscc(OneShotScheme):
         if lmbda is not None and not LMBDA_RANGE[0] <= lmbda <= LMBDA_RANGE[1]:
             raise InputError(f"lmbda must lie within {LMBDA_RANGE[0]:g}..{LMBDA_RANGE[1]:g}; got {lmbda}")
         self._ends = Ends(codec or pretrained(preset), precision)
+        self.fingerprint = self._ends.codec.fingerprint
         self._symbols_per_bit, self._lmbda, self._esno_db = symbols_per_bit, lmbda, esno_db
 
     @torch.inference_mode()

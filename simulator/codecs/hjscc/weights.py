@@ -42,6 +42,11 @@ class Codec:
     side: SideModel
     card: dict[str, Any]
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the hashes of the weights' files."""
+        return hashlib.sha256("".join(entry["sha256"] for entry in self.card["files"]).encode()).hexdigest()
+
     def lmbda_for_cbr(self, cbr: float) -> float:
         """The lambda that suits a CBR, by validation (`lmbda_at_sixteenth` and `lmbda_slope` of the card)."""
         return float(self.card["lmbda_at_sixteenth"] * (16.0 * cbr) ** self.card["lmbda_slope"])

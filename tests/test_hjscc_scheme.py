@@ -1,0 +1,218 @@
+"""HJSCC over the link: rate, power, side information, two processes, feedback; with a miniature model."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hjscc_micro import micro_codec, pictures
+
+from jscclink.baselines.concealment import MEAN_COLOUR
+from jscclink.baselines.side import CodedSide, NormalSide
+from jscclink.channels.awgn import Awgn
+from jscclink.channels.fading import Rayleigh
+from jscclink.errors import InputError
+from jscclink.simulator.codecs.hjscc.feedback import HjsccFeedback
+from jscclink.simulator.codecs.hjscc.scheme import Hjscc, symbols_per_bit
+from jscclink.simulator.link import Link
+from jscclink.simulator.scheme import Budget, Reception, Reconstruction, TransmitCsi
+from jscclink.simulator.side import IdealSide
+
+CODEC = micro_codec()
+LINEAR = micro_codec(shake=0.0)
+SHAPE = (3, 64, 96)
+PICTURES = pictures(3, *SHAPE[1:])
+VALUES = 3 * 64 * 96
+
+
+def scheme(**options: object) -> Hjscc:
+    return Hjscc(codec=CODEC, precision="float32", **options)  # type: ignore[arg-type]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def psnr(found: torch.Tensor, true: torch.Tensor) -> float:
+    return float(10 * torch.log10(255**2 / (found.float() - true.float()).square().mean()))
+
+
+@pytest.mark.parametrize("cbr", [0.03, 1 / 16, 0.15])
+@pytest.mark.parametrize("side", [IdealSide(), NormalSide(), CodedSide()], ids=["ideal", "normal", "coded"])
+def test_the_cbr_is_met_and_never_overrun(cbr: float, side: IdealSide | NormalSide | CodedSide) -> None:
+    link = Link(Awgn(csi="tx+rx"), side=side)
+    passage = link.run(scheme(), PICTURES, link.budget(SHAPE, cbr), 10.0, generator=generator())
+    assert bool((passage.ledger.cbr <= cbr).all())
+    if passage.reconstruction.failed.logical_not().all() and cbr > 0.06:
+        # one step of one group of these small pictures is 16 reals
+        assert float(passage.ledger.cbr.min()) > 0.97 * cbr - 16 / VALUES
+    assert float(passage.ledger.uses["side"].min()) > 0
+
+
+def test_more_room_and_less_noise_give_better_pictures() -> None:
+    link = Link(Awgn(csi="tx+rx"))
+    found = {}
+    for cbr, snr in ((0.06, 10.0), (0.15, 10.0), (0.15, 0.0)):
+        linear = Hjscc(codec=LINEAR, precision="float32")
+        passage = link.run(linear, PICTURES, link.budget(SHAPE, cbr), snr, generator=generator())
+        found[cbr, snr] = psnr(passage.reconstruction.data, PICTURES)
+    assert found[0.15, 10.0] > found[0.06, 10.0]
+    assert found[0.15, 10.0] > found[0.15, 0.0] > 12
+
+
+def test_a_batch_equals_its_pictures_one_by_one() -> None:
+    one_shot, budget = scheme(), Budget.from_cbr(0.15, SHAPE, IdealSide())
+    csi = TransmitCsi(torch.full((3,), 0.1), None)
+    together = one_shot.encode(PICTURES, budget, csi)
+    for item in range(3):
+        alone = one_shot.encode(PICTURES[item : item + 1], budget, TransmitCsi(torch.tensor([0.1]), None))
+        count = int(alone.valid[0])
+        assert int(together.valid[item]) == count
+        assert torch.equal(together.symbols[item, :count], alone.symbols[0])
+        assert together.side is not None and alone.side is not None and together.side[item] == alone.side[0]
+
+
+def test_the_same_seed_gives_the_same_pictures() -> None:
+    link = Link(Rayleigh(form="block", block_length=16))
+    runs = [link.run(scheme(), PICTURES, link.budget(SHAPE, 0.12), 8.0, generator=generator(4)) for _ in range(2)]
+    assert torch.equal(runs[0].reconstruction.data, runs[1].reconstruction.data)
+
+
+def test_the_average_over_a_set_is_met_at_every_snr() -> None:
+    lmbda, cbr = 100.0, 0.08
+    eta = symbols_per_bit(scheme(), list(PICTURES), lmbda, cbr)
+    link = Link(Awgn(csi="tx+rx"))
+    for snr in (1.0, 10.0):
+        passage = link.run(
+            scheme(symbols_per_bit=eta, lmbda=lmbda), PICTURES, link.budget(SHAPE, None), snr, generator=generator()
+        )
+        assert float(passage.ledger.cbr.mean()) == pytest.approx(cbr, rel=0.03)
+        assert float(passage.ledger.cbr.max()) > float(passage.ledger.cbr.min())
+
+
+def test_lost_side_information_is_an_outage_with_the_mean_colour() -> None:
+    one_shot, budget = scheme(), Budget.from_cbr(0.15, SHAPE, IdealSide())
+    burst = one_shot.encode(PICTURES[:2], budget, None)
+    assert burst.side is not None
+    ones = torch.ones_like(burst.symbols)
+    reception = Reception(burst.symbols, ones, torch.full(ones.shape, 0.1), (None, burst.side[1]))
+    found = one_shot.decode(reception, budget)
+    assert found.failed.tolist() == [True, False]
+    assert found.data[0, :, 5, 5].tolist() == list(MEAN_COLOUR)
+
+
+def test_a_budget_under_the_side_information_is_an_outage() -> None:
+    link = Link(Awgn(csi="tx+rx"))
+    passage = link.run(scheme(), PICTURES, link.budget(SHAPE, 0.0002), 10.0, generator=generator())
+    assert bool(passage.reconstruction.failed.all())
+    assert float(passage.ledger.cbr.max()) == 0.0
+
+
+def test_garbage_for_side_information_never_raises() -> None:
+    one_shot, budget = scheme(), Budget.from_cbr(0.15, SHAPE, IdealSide())
+    rng = np.random.default_rng(0)
+    symbols = torch.ones(1, 200, dtype=torch.complex64)
+    for size in (1, 2, 3, 40):
+        reception = Reception(symbols, symbols, torch.full((1, 200), 0.1), (rng.bytes(size),))
+        assert one_shot.decode(reception, budget).data.shape == (1, *SHAPE)
+
+
+def _far_end(reception: Reception, budget: Budget) -> Reconstruction:
+    return Hjscc(codec=micro_codec(), precision="float32").decode(reception, budget)
+
+
+@pytest.mark.slow
+def test_the_receiver_in_another_process_needs_nothing_but_the_reception() -> None:
+    link = Link(Awgn(csi="tx+rx"))
+    budget = link.budget(SHAPE, 0.15)
+    passage = link.run(scheme(), PICTURES, budget, 6.0, generator=generator(3))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply(_far_end, (passage.receptions[0], budget))
+    assert torch.equal(found.data, passage.reconstruction.data)
+
+
+def test_odd_sizes_are_padded_and_the_padding_is_charged() -> None:
+    odd = pictures(1, 37, 61)
+    link = Link(Awgn(csi="tx+rx"))
+    budget = link.budget((3, 37, 61), 0.15)
+    passage = link.run(scheme(), odd, budget, 10.0, generator=generator())
+    assert passage.reconstruction.data.shape == odd.shape
+    assert float(passage.ledger.cbr) <= 0.15
+    assert passage.ledger.source_values == 3 * 37 * 61
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"symbols_per_bit": 0.0}, "symbols_per_bit"), ({"lmbda": 1e9}, "lmbda must lie within")],
+)
+def test_bad_options_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        scheme(**options)
+
+
+def test_without_a_budget_the_scheme_says_what_it_needs() -> None:
+    with pytest.raises(InputError, match="needs its option lmbda"):
+        scheme(symbols_per_bit=0.3).encode(PICTURES, Budget(SHAPE, None, IdealSide()), None)
+    with pytest.raises(InputError, match="symbols_per_bit"):
+        scheme(lmbda=64.0).encode(PICTURES, Budget(SHAPE, None, IdealSide()), None)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_feedback_in_turns_keeps_the_budget(turns: int) -> None:
+    link = Link(Awgn(csi="tx+rx"))
+    with_feedback = HjsccFeedback(codec=CODEC, precision="float32", turns=turns)
+    passage = link.run(with_feedback, PICTURES, link.budget(SHAPE, 0.15), 8.0, generator=generator())
+    assert float(passage.ledger.cbr.max()) <= 0.15
+    assert float(passage.ledger.cbr.min()) > 0.13
+    assert len(passage.bursts) == turns
+    assert (float(passage.ledger.feedback_bits.sum()) > 0) == (turns > 1)
+    assert psnr(passage.reconstruction.data, PICTURES) > 14
+
+
+def test_the_transmitter_s_mirror_is_the_receiver_s_state() -> None:
+    """Played by hand: after a turn both ends hold the same state, to the bit."""
+    both = HjsccFeedback(codec=CODEC, precision="float32", turns=3)
+    link = Link(Awgn(csi="tx+rx"))
+    budget = link.budget(SHAPE, 0.15)
+    one = PICTURES[:1]
+    passage = link.run(both, one, budget, 8.0, generator=generator(1))
+    with torch.inference_mode():
+        near = far = both._start(budget)
+        for numbers, burst, reception in zip(both._turns, passage.bursts, passage.receptions, strict=True):
+            received, noise_var = reception.unbiased()
+            assert burst.side is not None and reception.side is not None
+            far = both._take(numbers, far, received[0], noise_var[0], reception.side[0], budget)
+            told = torch.complex(received.real.clone(), received.imag.clone())
+            near = both._take(numbers, near, told[0], noise_var[0].clone(), burst.side[0], budget)
+            assert torch.equal(near.state.canvas, far.state.canvas) and torch.equal(near.state.d, far.state.d)
+
+
+def test_a_lost_turn_is_no_outage_but_hurts() -> None:
+    class Loses(IdealSide):
+        def carry(self, side, noise_var, transmit, generator):  # type: ignore[no-untyped-def]
+            self.turn = getattr(self, "turn", 0) + 1
+            return tuple(None for _ in side) if self.turn == 3 else side
+
+    with_feedback = HjsccFeedback(codec=LINEAR, precision="float32", turns=3)
+    results = []
+    for side in (IdealSide(), Loses()):
+        link = Link(Awgn(csi="tx+rx"), side=side)
+        passage = link.run(with_feedback, PICTURES[:1], link.budget(SHAPE, 0.15), 12.0, generator=generator())
+        assert not bool(passage.reconstruction.failed.any())
+        results.append(psnr(passage.reconstruction.data, PICTURES[:1]))
+    assert results[1] < results[0]
+
+
+def test_fading_without_csi_at_the_transmitter() -> None:
+    link = Link(Rayleigh(form="fast"))
+    passage = link.run(scheme(), PICTURES, link.budget(SHAPE, 0.15), 12.0, generator=generator())
+    assert psnr(passage.reconstruction.data, PICTURES) > 13
+    assert bool((passage.ledger.cbr <= 0.15).all())
+
+
+def test_the_fingerprint_is_that_of_the_weights() -> None:
+    other = replace(CODEC, card={**CODEC.card, "files": [{"sha256": "1" * 64}]})
+    assert Hjscc(codec=other).fingerprint != scheme().fingerprint
