@@ -94,9 +94,14 @@ class Grid:
         return np.arange(0, len(self.carriers), self.pilot_spacing)
 
     @property
+    def carriers_from_centre(self) -> np.ndarray:
+        """Numbers of the used carriers, 0 at the centre."""
+        return self.carriers - self.fft_size // 2
+
+    @property
     def frequencies(self) -> np.ndarray:
         """Hz of every used carrier, relative to the centre carrier."""
-        return (self.carriers - self.fft_size // 2) * self.spacing_hz
+        return self.carriers_from_centre * self.spacing_hz
 
     @property
     def sample_rate(self) -> float:
@@ -170,12 +175,10 @@ class Grid:
         opening = self.cyclic_prefix - early
         spectrum = torch.fft.fft(symbols[..., opening : opening + self.fft_size], norm="ortho")
         bins = self._bins(waveform.device)
-        turn = torch.polar(
-            torch.ones(len(bins), dtype=torch.float64), bins.cpu().double() * (2 * math.pi * early / self.fft_size)
-        )
-        turn = (turn * math.sqrt(len(self.carriers) / self.fft_size)).to(waveform.device, waveform.dtype)
+        turn = np.exp(2j * np.pi * early / self.fft_size * self.carriers_from_centre)
+        turn = torch.from_numpy(turn * math.sqrt(len(self.carriers) / self.fft_size)).to(waveform.device, waveform.dtype)
         spectrum = spectrum[..., bins] * turn
         return spectrum.flatten(-2).unflatten(-1, (-1, self.elements))
 
     def _bins(self, device: torch.device) -> Tensor:
-        return torch.from_numpy((self.carriers - self.fft_size // 2) % self.fft_size).to(device)
+        return torch.from_numpy(self.carriers_from_centre % self.fft_size).to(device)

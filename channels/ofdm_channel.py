@@ -103,7 +103,7 @@ class OfdmChannel(StagedChannel):
                 f"the cyclic_prefix of {self.cyclic_prefix} samples is shorter than the channel, {longest:.1f} samples; make "
                 "it longer, or simulate the interference with domain: time"
             )
-        carriers = grid.carriers - grid.fft_size // 2
+        carriers = grid.carriers_from_centre
         self._taps = TapMap.of(profile, grid.sample_rate, carriers, grid.fft_size, self.cyclic_prefix)
         self.sample_noise = self.fft_size / len(grid.carriers)
         self._per_carrier = torch.from_numpy(profile.response(grid.frequencies))

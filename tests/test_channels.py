@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from jscclink.channels import channel as interface
 from jscclink.channels.channel import Channel
@@ -153,15 +152,13 @@ def test_straight_through_gradient_of_the_quantiser():
 
 
 def test_runs_on_a_second_device(built, monkeypatch):
-    """Drawn on the CPU, applied on (pretended) CUDA: an operand left on the wrong device would raise."""
+    """Drawn on the CPU, applied on a device without data: an operand left behind on the CPU would raise."""
     monkeypatch.setattr(interface, "_check_noise_var", lambda noise_var: None)
     drawn = built.generate(2, 50, generator=seeded())
-    built.apply(symbols(2, 50), drawn, torch.full((2,), 0.1))
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        fake = interface.Realisation({k: mode.from_tensor(v).to("cuda") for k, v in drawn.tensors.items()}, 2, 50)
-        x = torch.zeros(2, 50, dtype=torch.complex64, device="cuda")
-        seen = built.apply(x, fake, torch.full((2,), 0.1, device="cuda"))
-    assert seen.symbols.device.type == seen.gain.device.type == seen.noise_var.device.type == "cuda"
+    x = torch.zeros(2, 50, dtype=torch.complex64, device="meta")
+    seen = built.apply(x, drawn.to("meta"), torch.full((2,), 0.1, device="meta"))
+    assert seen.symbols.device.type == seen.gain.device.type == seen.noise_var.device.type == "meta"
+    assert seen.symbols.shape == seen.gain.shape == seen.noise_var.shape == (2, 50)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -175,7 +172,7 @@ def test_cuda_sees_what_the_cpu_sees(built):
 
 
 @settings(max_examples=30, deadline=None)
-@given(uses=st.integers(1, 400), valid=st.integers(0, 400), spacing=st.integers(1, 16), prefix=st.integers(0, 16))
+@given(uses=st.integers(1, 400), valid=st.integers(0, 400), spacing=st.integers(1, 14), prefix=st.integers(0, 16))
 def test_any_length_fits_into_slots_and_every_sample_is_accounted_for(uses, valid, spacing, prefix):
     built = registry.build(
         "channels",
@@ -197,19 +194,25 @@ def test_any_length_fits_into_slots_and_every_sample_is_accounted_for(uses, vali
     assert valid + sum(int(c) for c in count.values()) == samples
 
 
+# few carriers far apart see as much of a multipath channel as many close together
+WIDE = {"fft_size": 32, "cyclic_prefix": 24, "subcarrier_spacing_khz": 240.0}
 MEASURED = [
-    ("awgn", 1, 2_000_000),
-    ("rayleigh", 1, 2_000_000),
-    ({"name": "rayleigh", "form": "block", "block_length": 10}, 100, 20_000),
-    ({"name": "rayleigh", "form": "slow"}, 2_000_000, 1),
+    ("awgn", 1, 1_000_000),
+    ({"name": "rayleigh"}, 1, 1_000_000),
+    ({"name": "rayleigh", "form": "block", "block_length": 10}, 100, 10_000),
+    ({"name": "rayleigh", "form": "slow"}, 1_000_000, 1),
     ({"name": "rayleigh", "form": "jakes", "doppler": 0.2}, 4_000, 500),
     ({"name": "rician", "k_db": 4.0}, 10, 100_000),
-    ({"name": "exponential", "delay_spread_ns": 300.0, "cyclic_prefix": 60}, 60_000, 64),
-    ({"name": "exponential", "delay_spread_ns": 300.0, "domain": "time", "fft_size": 64}, 40_000, 56),
-    ({"name": "taps", "delays_ns": [0.0, 260.4166667], "powers_db": [0.0, -3.0], "fading": "none"}, 100, 12 * 256),
-    ({"name": "tdl", "model": "C", "delay_spread_ns": 300.0, "speed_kmh": 0.0}, 60_000, 24),
-    ({"name": "tdl", "model": "D", "delay_spread_ns": 100.0, "speed_kmh": 0.0}, 60_000, 24),
-    ({"name": "tdl", "model": "A", "domain": "time", "delay_spread_ns": 1000.0, "speed_kmh": 0.0, "guard_left": 20}, 1200, 1),
+    ({"name": "exponential", "delay_spread_ns": 500.0, **WIDE}, 30_000, 32),
+    (
+        {"name": "exponential", "delay_spread_ns": 500.0, "domain": "time", "symbols_per_slot": 1, "pilot_symbols": [], **WIDE},
+        30_000,
+        32,
+    ),
+    ({"name": "taps", "delays_ns": [0.0, 260.4166667], "powers_db": [0.0, -3.0], "fading": "none"}, 50, 12 * 256),
+    ({"name": "tdl", "model": "C", "delay_spread_ns": 300.0, "speed_kmh": 0.0, **WIDE}, 40_000, 32),
+    ({"name": "tdl", "model": "D", "delay_spread_ns": 200.0, "speed_kmh": 0.0, **WIDE}, 80_000, 32),
+    ({"name": "cdl", "model": "D", "delay_spread_ns": 200.0, "speed_kmh": 0.0, **WIDE}, 3_000, 32),
 ]
 
 
@@ -223,7 +226,7 @@ def measured_esno_db(spec, batch, uses, noise_var):
     return 10 * float((clean.abs().square().double().mean() / (noisy - clean).abs().square().double().mean()).log10())
 
 
-@pytest.mark.parametrize(("spec", "batch", "uses"), MEASURED[:-1], ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("spec", "batch", "uses"), MEASURED, ids=lambda value: str(value)[:60])
 def test_measured_esno_is_within_two_hundredths_of_a_decibel(spec, batch, uses):
     assert measured_esno_db(spec, batch, uses, 0.1) == pytest.approx(10.0, abs=0.02)
 
