@@ -6,6 +6,7 @@ PYTHON ?= python3
 # PyTorch first, and pinned: what comes later must not pull in another build. On a machine with a GPU, or to choose a
 # build: make TORCH="torch==2.13.0 --index-url ..."
 TORCH ?= torch==2.13.0
+PROCESSES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -19,8 +20,20 @@ $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+# DEMO_FLAGS="--set draws=1" makes it shorter
 demo: $(VENV)/.ready
-	$(BIN)/python studies/demo.py --out demo
+	@mkdir -p demo
+	JSCCLINK_CACHE=$${JSCCLINK_CACHE:-demo/cache} $(BIN)/jscclink run studies/demo.yaml --out demo/results --processes $(PROCESSES) $(DEMO_FLAGS) > demo/curves.txt
+	$(BIN)/jscclink plot demo/results --band draws -o demo/psnr.pdf > /dev/null
+	$(BIN)/jscclink plot demo/results --band draws -o demo/psnr.png > /dev/null
+	$(BIN)/jscclink plot demo/results --metric outage -o demo/outage.png > /dev/null
+	$(BIN)/jscclink export demo/results -o demo/results.csv > /dev/null
+	for snr in 4 8 16; do $(BIN)/jscclink show kodim23 --scheme 'digital:mcs=16qam 1/2' --esno $$snr --cbr 1/12 -o demo/received_$${snr}dB.png; done
+	@echo; echo 'The demo is in demo/:'
+	@echo '  psnr.pdf, psnr.png     PSNR over SNR on AWGN (the cliff) and slow Rayleigh fading, with the capacity bound'
+	@echo '  outage.png             outage rate over SNR'
+	@echo '  received_*dB.png       a picture below, just above and far above the threshold of 16-QAM 1/2'
+	@echo '  curves.txt             the table; results.csv: every number with its interval; results/: the store'
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
