@@ -1,0 +1,17 @@
+"""One self-contained HTML page of a study: `report_from_results(results)` makes the data, `write(data, path)` the page."""
+
+from .data import Chart, Comparison, Constellation, Picture, RateMap, ReportData, Series, Table
+from .render import render, write
+
+__all__ = [
+    "Chart",
+    "Comparison",
+    "Constellation",
+    "Picture",
+    "RateMap",
+    "ReportData",
+    "Series",
+    "Table",
+    "render",
+    "write",
+]

@@ -1,0 +1,1 @@
+"""What an external worker may import: nothing here needs torch or jscclink."""

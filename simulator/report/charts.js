@@ -1,0 +1,135 @@
+// Curves, constellations and rate maps, drawn by plotly; toggles are check boxes, so that the keyboard reaches them.
+
+// Okabe & Ito's colour-blind safe palette without its yellow; black turns to the ink of the theme
+const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "ink"];
+const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x"];
+const BOUND_DASHES = ["dash", "dot", "longdash", "dashdot"];
+const PLOT_OPTIONS = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+const styles = new Map();
+let printing = false;
+
+function ink() {
+  return printing ? "#000000" : getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+}
+
+// One look per label and kind in all charts.
+function styleOf(series) {
+  const key = series.kind + "\n" + series.label;
+  if (!styles.has(key)) {
+    const index = [...styles.values()].filter((style) => style.kind === series.kind).length;
+    styles.set(key, { kind: series.kind, index });
+  }
+  const { index } = styles.get(key);
+  const place = series.kind === "published" ? PALETTE.length - 1 - (index % PALETTE.length) : index % PALETTE.length;
+  const color = series.kind === "bound" ? (document.documentElement.dataset.theme === "dark" && !printing ? "#a0a0a0" : "#707070") : PALETTE[place];
+  return {
+    color: color === "ink" ? ink() : color,
+    symbol: SYMBOLS[(index + Math.floor(index / PALETTE.length)) % SYMBOLS.length],
+    dash: series.kind === "bound" ? BOUND_DASHES[index % BOUND_DASHES.length] : index < PALETTE.length ? "solid" : "dash",
+  };
+}
+
+function faded(color, alpha) {
+  const value = parseInt(color.slice(1), 16);
+  return `rgba(${value >> 16}, ${(value >> 8) & 255}, ${value & 255}, ${alpha})`;
+}
+
+// A series as traces: band, line or markers, arrows of upper limits.
+function tracesOf(series, chart) {
+  const style = styleOf(series);
+  const common = { legendgroup: series.kind + series.label, name: series.label, meta: series };
+  const upper = series.x.map((_, i) => Boolean(series.upper[i]) && chart.log_y);
+  const traces = [];
+  if (series.low.length) {
+    const kept = series.x.map((_, i) => i).filter((i) => series.low[i] !== null && series.high[i] !== null && !upper[i]);
+    const there = kept.map((i) => series.x[i]);
+    // on a logarithmic axis 0 has no place
+    const floor = Math.min(...series.y.filter((v) => v > 0)) / 10;
+    const low = kept.map((i) => (chart.log_y ? Math.max(series.low[i], floor) : series.low[i]));
+    const edge = { x: there, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false, ...common };
+    traces.push({ ...edge, y: low }, { ...edge, y: kept.map((i) => series.high[i]), fill: "tonexty", fillcolor: faded(style.color, 0.18) });
+  }
+  const interval = series.x.map((_, i) =>
+    series.low.length && series.low[i] !== null ? `<br>95 %: ${short(series.low[i])} to ${short(series.high[i])}` : "");
+  traces.push({
+    ...common,
+    x: series.x,
+    y: series.y.map((v, i) => (upper[i] || (chart.log_y && !(v > 0)) ? null : v)),
+    mode: { measured: "lines+markers", bound: "lines", published: "markers" }[series.kind],
+    line: { color: style.color, width: series.kind === "bound" ? 1.3 : 2, dash: style.dash },
+    marker: { color: style.color, size: series.kind === "published" ? 9 : 6, symbol: style.symbol + (series.kind === "published" ? "-open" : "") },
+    text: interval,
+    hovertemplate: `<b>${escaped(series.label)}</b><br>%{x:.4g}: %{y:.4g}%{text}${series.note ? "<br>" + escaped(series.note) : ""}<extra></extra>`,
+  });
+  if (upper.some(Boolean)) {
+    const kept = series.x.map((_, i) => i).filter((i) => upper[i]);
+    traces.push({
+      ...common, showlegend: false, mode: "markers", x: kept.map((i) => series.x[i]), y: kept.map((i) => series.high[i]),
+      marker: { color: style.color, size: 10, symbol: "arrow-down" },
+      hovertemplate: `<b>${escaped(series.label)}</b><br>%{x:.4g}: below %{y:.3g} (no event seen)<extra></extra>`,
+    });
+  }
+  return traces;
+}
+
+function escaped(text) {
+  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/%\{/g, "% {");
+}
+
+function short(value) {
+  return Number(value).toPrecision(4).replace(/\.?0+$/, "");
+}
+
+function layoutOf(xTitle, yTitle, log) {
+  const line = printing ? "#cccccc" : getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
+  const faint = getComputedStyle(document.documentElement).getPropertyValue("--faint").trim();
+  const axis = { gridcolor: line, linecolor: line, zeroline: false, automargin: true };
+  return {
+    margin: { l: 64, r: 16, t: 34, b: 52 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: faint, activecolor: ink() }, font: { color: ink(), family: "system-ui, 'DejaVu Sans', sans-serif", size: 13 },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
+    xaxis: { ...axis, title: { text: xTitle } },
+    yaxis: { ...axis, title: { text: yTitle }, type: log ? "log" : "linear", exponentformat: "power", dtick: log ? 1 : undefined },
+  };
+}
+
+function drawChart(figure) {
+  const chart = DATA.charts[Number(figure.dataset.chart)];
+  figure.querySelectorAll(".swatch").forEach((swatch, i) => { swatch.style.color = styleOf(chart.series[i]).color; });
+  const hidden = new Set([...figure.querySelectorAll(".toggles input:not(:checked)")].map((box) => Number(box.value)));
+  const shown = chart.series.filter((_, i) => !hidden.has(i));
+  Plotly.react(figure.querySelector(".plot"), shown.flatMap((s) => tracesOf(s, chart)), layoutOf(chart.x_label, chart.y_label, chart.log_y), PLOT_OPTIONS);
+}
+
+function addToggles(figure) {
+  const chart = DATA.charts[Number(figure.dataset.chart)];
+  chart.series.forEach((series, index) => {
+    const box = element("input", { type: "checkbox", value: String(index) });
+    box.checked = true;
+    box.addEventListener("change", () => drawChart(figure));
+    const swatch = element("span", { class: "swatch " + series.kind });
+    figure.querySelector(".toggles").append(element("label", {}, box, swatch, series.label));
+  });
+}
+
+function drawSignals() {
+  for (const figure of document.querySelectorAll(".constellation")) {
+    const { real, imag } = DATA.constellations[Number(figure.dataset.index)];
+    const layout = layoutOf("in phase", "quadrature", false);
+    layout.yaxis.scaleanchor = "x";
+    const marker = { size: 3, color: PALETTE[0], opacity: 0.55 };
+    Plotly.react(figure.querySelector(".plot"), [{ x: real, y: imag, mode: "markers", type: "scatter", marker }], layout, PLOT_OPTIONS);
+  }
+  for (const figure of document.querySelectorAll(".rate-map")) {
+    const map = DATA.rateMaps[Number(figure.dataset.index)];
+    const layout = layoutOf("", "", false);
+    Object.assign(layout.xaxis, { showgrid: false, showticklabels: false });
+    Object.assign(layout.yaxis, { showgrid: false, showticklabels: false, autorange: "reversed", scaleanchor: "x" });
+    const trace = { z: map.values, type: "heatmap", colorscale: "Viridis", colorbar: { title: { text: map.unit }, thickness: 12 } };
+    Plotly.react(figure.querySelector(".plot"), [trace], layout, PLOT_OPTIONS);
+  }
+}
+
+function drawPlots() {
+  document.querySelectorAll(".chart").forEach(drawChart);
+  drawSignals();
+}
