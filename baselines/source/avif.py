@@ -34,7 +34,7 @@ class Avif(SourceCodec):
 
     name: ClassVar[str] = "avif"
     qualities: ClassVar[range] = range(0, 100)
-    slack: ClassVar[tuple[int, float]] = (16, 0.01)
+    slack: ClassVar[tuple[int, float]] = (48, 0.03)
     max_side: ClassVar[int] = 16384
 
     chroma: str = "444"

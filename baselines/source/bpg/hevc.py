@@ -98,7 +98,7 @@ def decode(
 
     Raises `DecodeFailure`, or whatever PyAV raises, for a stream that gives no picture of this size.
     """
-    units = [unit for unit in split_nal_units(START_CODE + data) if unit[0] >> 1 == PPS or unit[0] >> 1 in SLICES]
+    units = [unit for unit in split_nal_units(START_CODE + data) if _is_of_the_picture(unit)]
     sets = [write_vps(), write_sps(header, width, height, chroma_format_idc, bit_depth)]
     decoder = av.CodecContext.create("hevc", "r")
     decoder.thread_count = 1
@@ -114,6 +114,12 @@ def decode(
     if frame.format.name.replace("yuvj", "yuv") != expected or (frame.width, frame.height) != size:
         raise DecodeFailure(f"the HEVC stream gives {frame.format.name} {frame.width} x {frame.height}, expected {expected}")
     return [_samples(plane, bit_depth) for plane in frame.planes]
+
+
+def _is_of_the_picture(unit: bytes) -> bool:
+    """A PPS or slice of the base layer: not of the alpha plane, which has nuh_layer_id 1, and no parameter set but ours."""
+    kind, layer = unit[0] >> 1, (unit[0] & 1) << 5 | unit[1] >> 3 if len(unit) > 1 else 0
+    return layer == 0 and (kind == PPS or kind in SLICES)
 
 
 def _samples(plane: av.video.plane.VideoPlane, bit_depth: int) -> np.ndarray:

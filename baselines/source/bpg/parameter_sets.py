@@ -157,4 +157,4 @@ def _write_vui(out: BitWriter) -> None:
     out.u(1, 1)  # full range
     out.u(1, 1)
     out.u(24, 0x010D05)  # BT.709 primaries, sRGB transfer, BT.601 matrix (H.273)
-    out.u(8, 0)  # nothing else of annex E
+    out.u(7, 0)  # nothing else of annex E
