@@ -27,19 +27,38 @@ from jscclink.baselines.channel_coding.decoders.lanes import (
 )
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def left_llrs(typingctx: Any, llr: Any, source: Any, target: Any, half: Any) -> Any:
-    """LLRs of a node's left child: llr[target + i] = f(llr[source + i], llr[source + half + i]), min-sum."""
+def _softness(builder: Any, size: Any, reach: Any) -> Any:
+    """max(reach - size, 0) of unsigned bytes: four times log(1 + exp(-size)), as (5/8 - size/4) in LLRs, if reach = 5/2."""
+    return call(builder, "usub.sat", reach, size)
 
-    def emit(builder: Any, llr: Any, source: Any, target: Any, half: Any) -> None:
+
+def _quarter(builder: Any, value: Any) -> Any:
+    """Unsigned bytes over 4, rounded."""
+    return builder.lshr(builder.add(value, splat(ROW, 2)), splat(ROW, 2))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def left_llrs(typingctx: Any, llr: Any, source: Any, target: Any, half: Any, maps: Any, reach: Any) -> Any:
+    """LLRs of a node's left child: llr[target + i] = boxplus of llr[source + i] and llr[source + half + i].
+
+    sign(a) sign(b) (min(|a|, |b|) + log(1 + exp(-|a| - |b|)) - log(1 + exp(-||a| - |b||))), the logarithms as straight lines
+    that reach zero at maps[reach], 5/2 in the units of the LLRs.
+    """
+
+    def emit(builder: Any, llr: Any, source: Any, target: Any, half: Any, maps: Any, reach: Any) -> None:
+        limit = maps.load(reach)
         with cgutils.for_range(builder, half) as step:
             first = builder.add(source, step.index)
             a, b = llr.load(first), llr.load(builder.add(first, half))
-            size = call(builder, "umin", magnitude(builder, a), magnitude(builder, b))
+            sizes = magnitude(builder, a), magnitude(builder, b)
+            least, most = call(builder, "umin", *sizes), call(builder, "umax", *sizes)
+            gain = _softness(builder, builder.add(least, most), limit)
+            loss = _softness(builder, builder.sub(most, least), limit)
+            size = builder.sub(least, _quarter(builder, builder.sub(loss, gain)))
             sign = builder.ashr(builder.xor(a, b), splat(ROW, 7))
             llr.store(builder.sub(builder.xor(size, sign), sign), builder.add(target, step.index))
 
-    return operation(types.void(BYTES, INTEGER, INTEGER, INTEGER), emit)
+    return operation(types.void(BYTES, INTEGER, INTEGER, INTEGER, BYTES, INTEGER), emit)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -124,20 +143,26 @@ def hard_bits(
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def penalties(typingctx: Any, llr: Any, source: Any, count: Any, costs: Any) -> Any:
-    """costs[0] = what all zeros cost against llr[source : source + count], costs[1] = what all ones cost; count <= 256."""
+def penalties(typingctx: Any, llr: Any, source: Any, count: Any, maps: Any, reach: Any, costs: Any) -> Any:
+    """What bits cost against llr[source : source + count], log(1 + exp(-llr)) each with the sign of the bit; count <= 256.
 
-    def emit(builder: Any, llr: Any, source: Any, count: Any, costs: Any) -> None:
-        zero = splat(SHORTS, 0)
-        totals = [cgutils.alloca_once_value(builder, zero) for _ in range(2)]
+    costs[0]: all zeros, costs[1]: all ones, costs[2]: the likeliest values.
+    """
+
+    def emit(builder: Any, llr: Any, source: Any, count: Any, maps: Any, reach: Any, costs: Any) -> None:
+        limit, zero = maps.load(reach), splat(SHORTS, 0)
+        totals = [cgutils.alloca_once_value(builder, zero) for _ in range(3)]
         with cgutils.for_range(builder, count) as step:
-            value = builder.sext(llr.load(builder.add(source, step.index)), SHORTS)
-            for total, cost in zip(totals, (builder.sub(zero, value), value), strict=True):
-                builder.store(builder.add(builder.load(total), call(builder, "smax", cost, zero)), total)
-        for row, total in enumerate(totals):
-            costs.store(builder.zext(builder.load(total), WORDS), ir.Constant(INT, row))
+            row = llr.load(builder.add(source, step.index))
+            value = builder.sext(row, SHORTS)
+            soft = builder.zext(_quarter(builder, _softness(builder, magnitude(builder, row), limit)), SHORTS)
+            hard = (call(builder, "smax", builder.sub(zero, value), zero), call(builder, "smax", value, zero), zero)
+            for total, cost in zip(totals, hard, strict=True):
+                builder.store(builder.add(builder.load(total), builder.add(cost, soft)), total)
+        for row_number, total in enumerate(totals):
+            costs.store(builder.zext(builder.load(total), WORDS), ir.Constant(INT, row_number))
 
-    return operation(types.void(BYTES, INTEGER, INTEGER, WORD_INTS), emit)
+    return operation(types.void(BYTES, INTEGER, INTEGER, BYTES, INTEGER, WORD_INTS), emit)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
