@@ -131,8 +131,8 @@ def _decode(  # type: ignore[no-untyped-def]
         known = valid & (column * z + lane < k)
         posterior = tl.load(values + column * z + lane, mask=known, other=0).to(tl.int32)
         tl.store(bits + word * k + column * z + lane, (posterior < 0).to(tl.uint8), mask=known)
-    tl.store(decided + word, (zeros == 0).to(tl.uint8))
-    tl.store(verdicts + word, (failed == 0).to(tl.uint8))
+    tl.store(decided + word, tl.where(zeros == 0, 1, 0).to(tl.uint8))
+    tl.store(verdicts + word, tl.where(failed == 0, 1, 0).to(tl.uint8))
     tl.store(used + word, iteration)
 
 
