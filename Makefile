@@ -23,7 +23,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 # DEMO_FLAGS="--set draws=1" makes it shorter
 demo: $(VENV)/.ready
 	@mkdir -p demo
-	JSCCLINK_CACHE=$${JSCCLINK_CACHE:-demo/cache} $(BIN)/jscclink run studies/demo.yaml --out demo/results --processes $(PROCESSES) $(DEMO_FLAGS) > demo/curves.txt
+	$(BIN)/jscclink run studies/demo.yaml --out demo/results --processes $(PROCESSES) $(DEMO_FLAGS) > demo/curves.txt
 	$(BIN)/jscclink plot demo/results --band draws -o demo/psnr.pdf > /dev/null
 	$(BIN)/jscclink plot demo/results --band draws -o demo/psnr.png > /dev/null
 	$(BIN)/jscclink plot demo/results --metric outage -o demo/outage.png > /dev/null

@@ -6,6 +6,8 @@ and why), 130 interrupted (what was finished is kept). Heavy libraries are impor
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -82,5 +84,6 @@ def _train(ctx: typer.Context) -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. Encodings and calibrations are kept in `$JSCCLINK_CACHE`, by default `~/.cache/jscclink`."""
+    os.environ.setdefault("JSCCLINK_CACHE", str(Path.home() / ".cache" / "jscclink"))
     app()
