@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from jscclink.channels.fading import Rayleigh
 from jscclink.errors import InputError
 from jscclink.simulator.codecs.hjscc.feedback import HjsccFeedback
 from jscclink.simulator.codecs.hjscc.scheme import Hjscc, symbols_per_bit
+from jscclink.simulator.codecs.hjscc.weights import load_weights, save_weights
 from jscclink.simulator.link import Link
 from jscclink.simulator.scheme import Budget, Reception, Reconstruction, TransmitCsi
 from jscclink.simulator.side import IdealSide
@@ -120,17 +122,19 @@ def test_garbage_for_side_information_never_raises() -> None:
         assert one_shot.decode(reception, budget).data.shape == (1, *SHAPE)
 
 
-def _far_end(reception: Reception, budget: Budget) -> Reconstruction:
-    return Hjscc(codec=micro_codec(), precision="float32").decode(reception, budget)
+def _far_end(folder: Path, reception: Reception, budget: Budget) -> Reconstruction:
+    return Hjscc(codec=load_weights(folder), precision="float32").decode(reception, budget)
 
 
 @pytest.mark.slow
-def test_the_receiver_in_another_process_needs_nothing_but_the_reception() -> None:
+def test_the_receiver_in_another_process_needs_nothing_but_the_reception(tmp_path: Path) -> None:
+    save_weights(tmp_path, CODEC.model, CODEC.side, {"lmbda_at_sixteenth": 128.0, "lmbda_slope": 1.3})
+    near = Hjscc(codec=load_weights(tmp_path), precision="float32")
     link = Link(Awgn(csi="tx+rx"))
     budget = link.budget(SHAPE, 0.15)
-    passage = link.run(scheme(), PICTURES, budget, 6.0, generator=generator(3))
+    passage = link.run(near, PICTURES, budget, 6.0, generator=generator(3))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found = pool.apply(_far_end, (passage.receptions[0], budget))
+        found = pool.apply(_far_end, (tmp_path, passage.receptions[0], budget))
     assert torch.equal(found.data, passage.reconstruction.data)
 
 
