@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numba
 import torch
 
 from jscclink.simulator import registry
@@ -26,7 +27,7 @@ from jscclink.simulator.scheme import Scheme
 from jscclink.simulator.store import LOG, Writer
 from jscclink.simulator.study import Study
 
-REPEATS = 7
+REPEATS = 5
 
 
 def study(name: str) -> Study:
@@ -38,19 +39,19 @@ def study(name: str) -> Study:
         "metrics": ["psnr"],
     }
     data = {
-        "pictures": pictures | {"images": {"set": "kodak", "pick": [5, 13]}, "draws": 8},
+        "pictures": pictures | {"images": {"set": "kodak", "pick": [5, 13]}, "draws": 40},
         "small pictures": {
             "schemes": {"S": "uncoded"},
             "cbr": ["1/6"],
             "metrics": ["psnr", "outage", "cbr"],
             "images": {"set": "kodak", "limit": 8, "crop": [128, 128]},
-            "draws": 40,
+            "draws": 100,
         },
         "blocks": {
             "schemes": {"S": {"name": "bits", "k": 1024, "n": 2048}},
             "metrics": ["ber", "bler"],
             "batch": {"items": 64},
-            "stop": {"most_trials": 64 * 20},
+            "stop": {"most_trials": 64 * 100},
         },
     }[name]
     return Study.from_mapping({"name": name} | common | data)
@@ -141,6 +142,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    numba.set_num_threads(1)  # as in the runner's workers
     figures = {f"overhead {name}": overhead(name) for name in ("pictures", "small pictures", "blocks")}
     print(json.dumps(figures | {"store": large_store(arguments.records)}))
 

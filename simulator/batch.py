@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from . import registry
 from .link import Link, Passage
 from .metrics import Metric, Samples
 from .points import Point, canonical, digest
+from .scheme import Scheme
 from .statistics import Kind
 from .tally import measured
 
@@ -82,22 +83,23 @@ class _Bench:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._built: OrderedDict[str, Any] = OrderedDict()
+        self._built: OrderedDict[Hashable, Any] = OrderedDict()
 
-    def get(self, build: Callable[[], T], *key: Any) -> T:
-        name = canonical(key)
-        if name not in self._built:
-            self._built[name] = build()
-        self._built.move_to_end(name)
+    def get(self, build: Callable[[], T], key: Hashable) -> T:
+        if key not in self._built:
+            self._built[key] = build()
+        self._built.move_to_end(key)
         while len(self._built) > self._most:
             self._built.popitem(last=False)
-        return self._built[name]
+        return self._built[key]
 
 
 # schemes hold weights, image sets hold pictures: a few of each
-_SCHEMES, _IMAGES, _SMALL = _Bench(8), _Bench(2), _Bench(256)
+_SCHEMES, _POINTS, _IMAGES, _SMALL = _Bench(8), _Bench(8), _Bench(2), _Bench(256)
 # the global random state and the number of threads belong to the process: one batch at a time in each
 _ONE_AT_A_TIME = threading.Lock()
+# stands in for numpy's global generator while a batch runs
+_NUMPY = np.random.MT19937(0)
 
 
 def run_batch(job: Job) -> dict[str, Any] | Failure:
@@ -119,18 +121,36 @@ def run_batch(job: Job) -> dict[str, Any] | Failure:
             return Failure(message, traceback.format_exc())
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What a batch of a point takes."""
+
+    scheme: Scheme
+    link: Link
+    metrics: Mapping[str, Metric]
+
+
+def _parts(job: Job) -> _Parts:
+    """Built once per worker, shared by points as far as they share plug-ins."""
+    build = registry.build
+    return _Parts(
+        _SCHEMES.get(lambda: build("schemes", job.scheme).to(job.device), canonical([job.scheme, job.device])),
+        _SMALL.get(lambda: _link(job), canonical(["link", job.channel, job.side, job.feedback])),
+        {key: _SMALL.get(partial(build, "metrics", spec), canonical(["metric", spec])) for key, spec in job.metrics.items()},
+    )
+
+
 def _compute(job: Job) -> dict[str, Any]:
     point = job.point
-    scheme = _SCHEMES.get(lambda: registry.build("schemes", job.scheme).to(job.device), job.scheme, job.device)
-    link = _SMALL.get(lambda: _link(job), "link", job.channel, job.side, job.feedback)
-    metrics = {key: _SMALL.get(partial(registry.build, "metrics", spec), "metric", spec) for key, spec in job.metrics.items()}
-    source = _pictures(job) if job.images is not None else _blocks(point, scheme.block_bits, job.batch)
+    parts = _POINTS.get(lambda: _parts(job), (point.id, job.device, tuple(job.metrics)))
+    scheme, link = parts.scheme, parts.link
+    source = _pictures(job) if job.images is not None else _blocks(point, scheme.block_bits or 0, job.batch)
     source = source.to(job.device)
     generator = torch.Generator().manual_seed(point.link_seed(job.batch))
     start = time.perf_counter()
     budget = link.budget(tuple(source.shape[1:]), point.cbr)
     passage = link.run(scheme, source, budget, point.esno_db, generator=generator)
-    record = {key: _measure(key, metric, source, passage, job) for key, metric in metrics.items()}
+    record = {key: _measure(key, metric, source, passage, job) for key, metric in parts.metrics.items()}
     errors = _errors(source, passage, pictures=job.images is not None)
     return {
         "trials": source.shape[0],
@@ -147,7 +167,7 @@ def _link(job: Job) -> Link:
 
 def _pictures(job: Job) -> Tensor:
     """uint8 [batch, 3, H, W], the very pictures that the study was checked with."""
-    images, found = _IMAGES.get(partial(_load, job.images or {}), job.images)
+    images, found = _IMAGES.get(partial(_load, job.images or {}), canonical(job.images))
     if found != job.point.images:
         raise InputError(
             f"the pictures {dict(job.images or {})} are not those that the study began with; put the same files there"
@@ -217,13 +237,14 @@ def _threads(threads: int) -> Iterator[None]:
 @contextmanager
 def _own_random_state(seed: int) -> Iterator[None]:
     """Global random states as a function of the batch, and afterwards as they were: neither relied on nor disturbed."""
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+    python, numpy, cpu = random.getstate(), np.random.get_bit_generator(), torch.random.get_rng_state()
     try:
         random.seed(seed)
+        np.random.set_bit_generator(_NUMPY)
         np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002
         torch.default_generator.manual_seed(seed)
         yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+        np.random.set_bit_generator(numpy)
         torch.random.set_rng_state(cpu)

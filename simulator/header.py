@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -39,6 +40,7 @@ def study_header(study: Study, device: str, threads: int) -> dict[str, Any]:
     }
 
 
+@cache
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version(), "machine": platform.machine()}
     for package in ("jscclink", "torch", "numpy", "sionna-no-rt", "numba", "pillow", "av"):
