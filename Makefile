@@ -20,6 +20,13 @@ $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+# the other environment of examples/tensorflow_codec: TensorFlow, which cannot live in the first
+.venv-tensorflow/.ready: examples/tensorflow_codec/requirements.txt
+	$(PYTHON) -m venv .venv-tensorflow
+	.venv-tensorflow/bin/python -m pip install --quiet --upgrade pip
+	.venv-tensorflow/bin/python -m pip install --quiet --requirement examples/tensorflow_codec/requirements.txt
+	touch $@
+
 # DEMO_FLAGS="--set draws=1" makes it shorter
 demo: $(VENV)/.ready
 	@mkdir -p demo
@@ -47,4 +54,4 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info src/*.egg-info
+	rm -rf $(VENV) .venv-tensorflow demo build *.egg-info src/*.egg-info
