@@ -68,5 +68,5 @@ def micro_codec(seed: int = 0, shake: float = 0.02) -> Codec:
     mean, spread = np.zeros((levels, FEATURES), dtype=np.int64), np.zeros((levels, FEATURES), dtype=np.int64)
     mean[:, 2] = mean[:, 3] = unit // 2
     spread[:, 0], spread[:, 6] = unit // 2, unit // 4
-    card = {"lmbda_at_sixteenth": 128.0, "lmbda_slope": 1.3, "files": [{"sha256": f"{seed} {shake}".rjust(64)}]}
+    card = {"lmbda_at_sixteenth": 128.0, "lmbda_slope": 1.3, "files": [{"sha256": f"{seed} {shake}".ljust(64)}]}
     return Codec(micro_model(seed=seed, shake=shake), SideModel(mean, spread), card)
