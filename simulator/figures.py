@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from jscclink.errors import InputError
 
@@ -71,20 +72,35 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Line:
-    """How a curve is drawn."""
+    """How a curve is drawn.
+
+    Attributes
+    ----------
+    color, marker, linestyle, linewidth
+        As matplotlib has them.
+    arrows : bool
+        Whether upper bounds are drawn.
+    dodge_points : float
+        Their arrows are shifted sideways by this, so that those of several curves stay apart.
+    """
 
     color: str
     marker: str
     linestyle: Any
     linewidth: float
+    arrows: bool = True
+    dodge_points: float = 0.0
 
 
 def line_of(index: int, *, bound: bool = False) -> Line:
     """Colour, marker and line of the index-th curve; bounds are thin, dashed, grey, without markers."""
     if bound:
-        return Line("#707070", "", BOUND_LINES[index % len(BOUND_LINES)], 0.8)
+        return Line("#707070", "", BOUND_LINES[index % len(BOUND_LINES)], 0.8, arrows=False)
+    dodge = (index + 1) // 2 * (2.5 if index % 2 else -2.5)
     turn = index // len(PALETTE)
-    return Line(PALETTE[index % len(PALETTE)], MARKERS[(index + turn) % len(MARKERS)], LINES[turn % len(LINES)], 1.1)
+    return Line(
+        PALETTE[index % len(PALETTE)], MARKERS[(index + turn) % len(MARKERS)], LINES[turn % len(LINES)], 1.1, dodge_points=dodge
+    )
 
 
 def draw(
@@ -125,20 +141,24 @@ def draw(
     logarithmic = places[0][1].kind != "mean"
     if logarithmic:
         ax.set_yscale("log")
-    seen = [(at, number) for at, number in places if not (logarithmic and number.is_upper_bound)]
+    # nan where nothing was seen: the curve breaks there, instead of passing over the arrow
+    seen = [(at, None if logarithmic and number.is_upper_bound else number) for at, number in places]
     style = {"color": line.color, "marker": line.marker, "linestyle": line.linestyle, "linewidth": line.linewidth}
     horizontal = np.array([at for at, _ in seen])
-    ax.plot(horizontal, np.array([number.value for _, number in seen]), label=label, **style)
-    low, high = np.array([_band(number, band) for _, number in seen] or [(math.nan, math.nan)]).T
+    values = [math.nan if number is None or number.value is None else number.value for _, number in seen]
+    ax.plot(horizontal, np.array(values), label=label, **style)
+    low, high = np.array([_band(number, band) for _, number in seen]).T
     if np.isfinite(low).any():
         ax.fill_between(horizontal, low, high, color=line.color, alpha=0.15, linewidth=0)
     for at, number in places:
-        if logarithmic and number.is_upper_bound and number.high:
+        if logarithmic and number.is_upper_bound and number.high and line.arrows:
             _arrow(ax, at, number.high, line)
 
 
-def _band(number: Estimate, band: Band) -> tuple[float, float]:
+def _band(number: Estimate | None, band: Band) -> tuple[float, float]:
     """Lower and upper edge; nan where there is none."""
+    if number is None:
+        return math.nan, math.nan
     if band == "draws" and number.kind == "mean" and number.draws_half_width is not None and number.value is not None:
         return number.value - number.draws_half_width, number.value + number.draws_half_width
     if band == "none" or number.low is None or number.high is None:
@@ -148,10 +168,13 @@ def _band(number: Estimate, band: Band) -> tuple[float, float]:
 
 def _arrow(ax: Axes, at: float, high: float, line: Line) -> None:
     """An upper bound: a bar at the limit with an arrow down from it, half a decade long."""
-    ax.plot([at], [high], color=line.color, marker="_", markersize=6, linestyle="none")
-    ax.annotate("", (at, high / math.sqrt(10.0)), (at, high), arrowprops={"arrowstyle": "->", "color": line.color, "lw": 0.8})
+    tip = high / math.sqrt(10.0)
+    place = ax.transData + ScaledTranslation(line.dodge_points / 72.0, 0.0, ax.figure.dpi_scale_trans)
+    ax.plot([at], [high], color=line.color, marker="_", markersize=6, linestyle="none", transform=place)
+    arrow = {"arrowstyle": "->", "color": line.color, "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", (at, tip), (at, high), xycoords=place, textcoords=place, arrowprops=arrow)
     # an annotation does not widen the axes by itself
-    ax.plot([at], [high / math.sqrt(10.0)], alpha=0.0, linestyle="none", marker=".")
+    ax.plot([at, at], [tip, high], alpha=0.0, linestyle="none", marker=".")
 
 
 def abscissa(row: Row, x: str) -> float | None:

@@ -1,7 +1,9 @@
 """Sets of pictures: what a specification selects, what is refused, and the sets on disk."""
 
+import configparser
 import hashlib
 import pickle
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,17 @@ def test_kodak_is_complete_and_unchanged():
     assert kodak.names == tuple(f"kodim{i:02d}.png" for i in range(1, 25))
     assert {shape for shape in kodak.shapes} == {(3, 512, 768), (3, 768, 512)}
     assert sum(shape == (3, 768, 512) for shape in kodak.shapes) == 6
+
+
+def test_kodak_is_package_data():
+    """So that an installed copy finds it, too: `pip install .` takes along what these keys name."""
+    parser = configparser.ConfigParser()
+    parser.read(KODAK.parents[1] / "setup.cfg")
+    assert "jscclink.data" in parser["options"]["packages"].split()
+    assert "jscclink.data = data" in parser["options"]["package_dir"].splitlines()
+    (pattern,) = parser["options.package_data"]["jscclink.data"].split()
+    assert len(set(KODAK.parent.glob(pattern)) & set(KODAK.glob("kodim*.png"))) == 24
+    assert Path(str(files("jscclink.data"))).resolve() == KODAK.parent
 
 
 def test_pixels_and_their_hashes():

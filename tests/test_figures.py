@@ -57,12 +57,22 @@ def test_point_without_errors_is_an_arrow_never_zero():
     ax = Figure().subplots()
     figures.draw(ax, rows, "ber", label="QPSK")
     assert ax.get_yscale() == "log"
-    assert curves(ax)["QPSK"] == [[0, 2], [0.06, 0.01]]
+    at, values = curves(ax)["QPSK"]
+    assert at == [0, 2, 4] and values[:2] == [0.06, 0.01] and math.isnan(values[2])
     (arrow,) = ax.texts
     limit = rows[2].metrics["ber"].high
     assert arrow.xyann == (4.0, limit) and arrow.xy[1] < limit
-    assert all((line.get_ydata() > 0).all() for line in ax.lines)
+    assert all((np.isnan(line.get_ydata()) | (np.array(line.get_ydata()) > 0)).all() for line in ax.lines)
     assert ax.get_ylim()[0] > 0
+
+
+def test_bounds_have_no_arrows_and_arrows_stand_apart():
+    rows = synthetic_results.bits().rows
+    ax = Figure().subplots()
+    figures.draw(ax, rows, "ber", line=figures.line_of(0, bound=True))
+    assert not ax.texts
+    lines = [figures.line_of(i) for i in range(5)]
+    assert len({line.dodge_points for line in lines}) == 5 and lines[0].dodge_points == 0
 
 
 def test_absent_points_stay_absent():
