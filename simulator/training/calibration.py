@@ -64,7 +64,7 @@ def fit_side_model(model: HJSCC, image: Tensor, lmbda_at_sixteenth: float, lmbda
 
 
 def _ridge(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.linalg.solve(x.T @ x + RIDGE * len(y) * np.eye(x.shape[1]), x.T @ y)
+    return np.asarray(np.linalg.solve(x.T @ x + RIDGE * len(y) * np.eye(x.shape[1]), x.T @ y), dtype=np.float64)
 
 
 def _fixed_point(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -43,7 +43,8 @@ def export(config: TrainingConfig, folder: Path, command: str) -> Path:
     tensors = load_file(config.output / head["file"])
     model = HJSCC(preset_by_name(config.preset))
     model.load_state_dict({k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")})
-    model.to(memory_format=torch.channels_last).eval()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.eval()
     train, val = split_names(config.data)
     crop = config.validation_crop
     pictures = load_images(config.data, train[:: max(len(train) // (2 * CALIBRATION_IMAGES), 1)], crop)

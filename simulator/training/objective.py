@@ -84,7 +84,7 @@ def forward_terms(
     maps_of_bits = [surprise_bits(latent.probability.detach()) for latent in sent]
     eta = batch_eta(maps_of_bits, points, values)
     for number, (latent, bits) in enumerate(zip(sent, maps_of_bits, strict=True)):
-        level = model.latents[number].level
+        level = model.blocks[number].level
         nats = nats - latent.sampled.log().sum((1, 2, 3)) / values
         indices = group_indices(bits, eta, level, model.preset.round_up)
         counts = counts_from_indices(indices, level)

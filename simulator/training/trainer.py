@@ -46,7 +46,8 @@ def learning_rate_share(config: TrainingConfig, step: int) -> float:
 
 def parameter_groups(model: HJSCC, config: TrainingConfig) -> list[dict[str, Any]]:
     """Two groups: the networks, and the linear path's transforms, which start at a good place and move slowly."""
-    linear, rest = [], []
+    linear: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (linear if name.endswith((".analysis", ".synthesis")) else rest).append(parameter)
     groups: list[dict[str, Any]] = [{"params": rest, "share": 1.0}]
@@ -95,7 +96,7 @@ class Trainer:
             initialise_linear_path(self.model, random_crops(self.images, config.klt_crops, side, generator))
         self.ema.load_state_dict(self.model.state_dict())
         for model in (self.model, self.ema):
-            model.to(device=self.workers.device, memory_format=torch.channels_last)
+            model.to(self.workers.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema.requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.model, config), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0

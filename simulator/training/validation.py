@@ -23,7 +23,7 @@ def rate(model: HJSCC, image: Tensor, points: OperatingPoints) -> float:
     bits = [surprise_bits(s.probability) for s in sent]
     eta = batch_eta(bits, points, image[0].numel())
     reals = 0.0
-    for b, block in zip(bits, model.latents, strict=True):
+    for b, block in zip(bits, model.blocks, strict=True):
         reals += real_symbols(group_indices(b, eta, block.level, model.preset.round_up), block.level).double().sum().item()
     return reals / (2 * image.numel())
 

@@ -27,6 +27,8 @@ class Conditioning(nn.Module):
         use_snr: False leaves the SNR out (the paper's backbone).
     """
 
+    frequencies: Tensor
+
     def __init__(self, width: int, use_snr: bool = True) -> None:
         super().__init__()
         self.width = width

@@ -6,10 +6,13 @@ same stride share one set of components, the second continues where the first en
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .jscc import JsccCoder
 from .model import HJSCC
 
 
@@ -24,7 +27,7 @@ def initialise_linear_path(model: HJSCC, images: Tensor) -> None:
     """
     left = images.clone()
     done_stride, basis, taken = 0, torch.empty(0), 0
-    for block, coder in zip(model.latents, model.coders, strict=True):
+    for block, coder in zip(model.blocks, cast("list[JsccCoder]", list(model.coders)), strict=True):
         stride, z = block.level.stride, block.level.z_channels
         patches = F.pixel_unshuffle(left, stride)
         if stride != done_stride:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -98,6 +99,11 @@ class HJSCC(nn.Module):
         self.to_image = zero_conv(width, 3 * stride**2)
         self.tail_stride = stride
 
+    @property
+    def blocks(self) -> list[LatentBlock]:
+        """The latent blocks in order."""
+        return cast("list[LatentBlock]", list(self.latents))
+
     def initial_state(self, batch: int, height: int, width: int) -> State:
         """The decoder's state before anything is known: the learned constant and an empty canvas."""
         stride = self.preset.top_down[0].stride
@@ -106,7 +112,7 @@ class HJSCC(nn.Module):
 
     def enter(self, number: int, state: State, cond: Tensor) -> State:
         """State at latent `number`, brought to its resolution and through its front block."""
-        return self.latents[number].enter(State(self.ups[number](state.d), state.canvas), cond)
+        return self.blocks[number].enter(State(self.ups[number](state.d), state.canvas), cond)
 
     def clean_conditioning(self, lmbda: Tensor) -> Tensor:
         """Conditioning of the transmitter and of the clean path: lambda [B] -> [B, cond_width]."""
@@ -144,7 +150,7 @@ class HJSCC(nn.Module):
         """The transmitter's walk over some latents from a given state (with feedback: the receiver's); see `transmit`."""
         sent = []
         for number in numbers:
-            block = self.latents[number]
+            block = self.blocks[number]
             state = self.enter(number, state, cond)
             prior = block.prior(state, lmbda)
             mean = block.posterior(state, features[block.level.stride], image, prior, cond)
@@ -159,7 +165,7 @@ class HJSCC(nn.Module):
 
     def encode_symbols(self, number: int, sent: Sent, wanted: Tensor, indices: Tensor, channel_cond: Tensor) -> Tensor:
         """Symbols of latent `number`, float32 [B, largest, h, w], before masking and power normalisation."""
-        coder = self.coders[number]
+        coder = cast("JsccCoder", self.coders[number])
         prior = Prior(sent.prior.mean.detach(), sent.prior.scale.detach(), sent.prior.unit, sent.prior.gain)
         return coder.encode(sent.z, prior, sent.probability.detach(), wanted, indices, sent.d, channel_cond)
 
@@ -182,10 +188,10 @@ class HJSCC(nn.Module):
             lmbda: float32 [B].
             cond, channel_cond: conditioning of the backbone and of the JSCC coders, at the receiver's SNR.
         """
-        block = self.latents[number]
+        block = self.blocks[number]
         state = self.enter(number, state, cond)
         prior = block.prior(state, lmbda)
-        z, aux = self.coders[number].decode(received, noise_var, mask, prior, indices, state.d, channel_cond)
+        z, aux = cast("JsccCoder", self.coders[number]).decode(received, noise_var, mask, prior, indices, state.d, channel_cond)
         return block.merge(state, z, prior, cond, aux)
 
     def picture(self, state: State, cond: Tensor) -> Tensor:

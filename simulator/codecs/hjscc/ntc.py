@@ -102,7 +102,7 @@ class Ntc(SourceCodec):
         cond = model.clean_conditioning(lmbda)
         state = model.initial_state(1, *padded_sides((3, *shape), model.preset.multiple))
         symbols = []
-        for number, block in enumerate(model.latents):
+        for number, block in enumerate(model.blocks):
             state = model.enter(number, state, cond)
             prior = block.prior(state, lmbda)
             flat = decoder.decode(gaussian, coded_scale(prior.scale))

@@ -110,7 +110,8 @@ def load_weights(folder: Path) -> Codec:
         model.load_state_dict({k: v.float() for k, v in tensors.items()})
     except RuntimeError as error:
         raise InputError(f"weights: {str(folder)!r} does not fit the preset {preset.name!r} of its card: {error}") from error
-    model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.eval().requires_grad_(False)
     return Codec(model, SideModel(*side), card)
 
 
