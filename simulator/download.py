@@ -113,9 +113,11 @@ def fetch(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         md5, sha256 = _stream(source, partial, progress)
-        _check(name, download, md5, sha256, folder / "checksums.json", source)
+        checksums = _checked(name, download, md5, sha256, folder / "checksums.json", source)
         os.replace(partial, archive)
         target = _unpack(archive, folder / name, download.suffixes)
+        if checksums:  # only now: an error page that came in place of the archive must not be trusted
+            (folder / "checksums.json").write_text(json.dumps(checksums, indent=2, sort_keys=True) + "\n")
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise InputError(
@@ -128,7 +130,7 @@ def fetch(
         raise InputError(f"{folder}: cannot write the data there ({error.strerror or error}); set JSCCLINK_DATA") from error
     finally:
         partial.unlink(missing_ok=True)
-    archive.unlink()
+        archive.unlink(missing_ok=True)
     return target, sha256
 
 
@@ -155,12 +157,12 @@ def _stream(source: str, target: Path, progress: Callable[[int, int | None], Non
     return md5.hexdigest(), sha256.hexdigest()
 
 
-def _check(name: str, download: Download, md5: str, sha256: str, record: Path, source: str) -> None:
-    """Against the published MD5, or the SHA-256 of the first download, which is recorded now if this is it."""
+def _checked(name: str, download: Download, md5: str, sha256: str, record: Path, source: str) -> dict[str, str]:
+    """Check against the published MD5, or the SHA-256 of the first download; what is to be recorded of it."""
     if download.md5 is not None:
         if md5 != download.md5:
             raise InputError(f"{source}: MD5 {md5}, but the authors publish {download.md5}: damaged, or another file")
-        return
+        return {}
     try:
         known = json.loads(record.read_text()) if record.exists() else {}
     except ValueError as error:
@@ -170,7 +172,7 @@ def _check(name: str, download: Download, md5: str, sha256: str, record: Path, s
             f"{source}: SHA-256 {sha256}, but the first download had {known[name]}: damaged, or changed at its source; if "
             f"that is right, delete the entry {name!r} from {record}"
         )
-    record.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    return known
 
 
 def _unpack(archive: Path, target: Path, suffixes: tuple[str, ...]) -> Path:

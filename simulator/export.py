@@ -18,6 +18,7 @@ from jscclink.errors import InputError
 from .results import Results, Row
 from .statistics import Estimate
 from .table import STUDY_PREFIX, provenance, trace
+from .units import bits_per_pixel, noise_var_from_esno_db
 
 FORMATS = ("csv", "mat", "rd-json", "trace")
 # names of CompressAI's schema; what it has no name for keeps ours
@@ -101,8 +102,9 @@ def _identifier(name: str) -> str:
 def rd_curves(results: Results) -> list[dict[str, Any]]:
     """Rate-distortion curves in CompressAI's schema, one per scheme, channel and Es/N0, over the CBR.
 
-    `results.bpp` where the metric `bpp` was measured; `results.cbr` always: by the ledger where it was measured, else the
-    budget. Points without a value of some metric are left out.
+    `results.cbr` is the ledger's where it was measured, else the budget. `results.bpp` is the metric `bpp` where it was
+    measured, else what the CBR could carry at most, 3 CBR log2(1 + Es/N0); the description says which. Points without a value
+    of some metric are left out.
     """
     if not results.images:
         raise InputError(f"{results.name!r} is a study of blocks of bits; rate-distortion curves need pictures")
@@ -111,11 +113,16 @@ def rd_curves(results: Results) -> list[dict[str, Any]]:
         groups.setdefault((row.scheme, row.channel, row.esno_db), []).append(row)
     curves = []
     for (scheme, channel, esno_db), rows in groups.items():
-        names = {key: _RD_NAMES.get(key, key) for key in results.metrics}
+        bits = any(row.metrics["bpp"].value is not None for row in rows) if "bpp" in results.metrics else False
+        names = {key: _RD_NAMES.get(key, key) for key in results.metrics if key != "bpp" or bits}
         kept = [row for row in rows if all(row.metrics[key].value is not None for key in names)]
         columns: dict[str, list[float]] = {"cbr": [float(row.cbr or 0.0) for row in kept]}
         columns |= {name: [_value(row.metrics[key]) for row in kept] for key, name in names.items()}
-        description = f"{channel}, Es/N0 {esno_db:g} dB, {len(results.images)} pictures, study {results.name}"
+        if not bits:
+            capacity = math.log2(1.0 + 1.0 / noise_var_from_esno_db(esno_db))
+            columns["bpp"] = [bits_per_pixel(cbr, capacity) for cbr in columns["cbr"]]
+        source = "bpp of the source code" if bits else "bpp: 3 CBR log2(1 + Es/N0), the most that the CBR carries"
+        description = f"{channel}, Es/N0 {esno_db:g} dB, {len(results.images)} pictures, study {results.name}; {source}"
         if kept:
             curves.append({"name": scheme, "description": description, "esno_db": esno_db, "results": columns})
     return curves

@@ -220,7 +220,7 @@ def figure(
     if metric not in results.metrics:
         raise InputError(f"the results have no metric {metric!r}; measured: {', '.join(results.metrics)}")
     if not any(row.metrics[metric].value is not None for row in results.rows):
-        raise InputError(f"no point of {results.name!r} has a value of {metric!r} yet; run the study first")
+        raise InputError(f"no point of {results.name!r} has a value of {metric!r}: not run yet, or nothing to measure it on")
     x = x or natural_axis(results)
     channels = [name for name in results.channels if any(row.channel == name for row in results.rows)]
     columns = min(len(channels), 3)

@@ -135,6 +135,17 @@ def test_bad_input_is_one_line_and_code_2(arguments, words, here):
     assert done.stdout == ""
 
 
+def test_bad_picture_of_a_study_stops_it_before_anything_is_computed(here):
+    (here / "mine").mkdir()
+    Image.new("RGB", (32, 32)).save("mine/a.png")
+    (here / "mine" / "b.png").write_text("not a picture")
+    arguments = ("run", "tiny.yaml", "--set", "images={folder: mine}", "--out", "kept")
+    assert "b.png: a text, not a picture" in one_line(call(*arguments, code=2))
+    assert not (here / "kept").exists()
+    (here / "mine" / "b.png").unlink()
+    assert len(table_rows(call(*arguments, "-q").stdout)) == 2
+
+
 def test_usage_errors_have_code_2(here):
     assert "No such command" in call("runn", code=2).stderr
     assert "No such option" in call("run", "tiny.yaml", "--prcesses", "2", code=2).stderr

@@ -125,6 +125,8 @@ def test_wrong_archives(make, words, tmp_path, data):
         download.fetch("clic", address=str(tmp_path / "a.zip"))
     assert "\n" not in str(caught.value)
     assert not (data / "clic").exists()
+    # what could not be used is not remembered as the right one
+    download.fetch("clic", address=str(zip_file(tmp_path / "good.zip", {"a.png": picture_bytes()})))
 
 
 def test_archive_that_unpacks_to_too_much_is_stopped(tmp_path, data, monkeypatch):

@@ -73,6 +73,9 @@ def test_rd_json_follows_the_schema(tmp_path):
         # the ledger's ratio, not the budget
         assert curve["results"]["cbr"] == [row.metrics["cbr"].value for row in rows]
         assert len({len(column) for column in curve["results"].values()}) == 1
+        # no bits measured: the capacity's equivalent, and said
+        assert curve["results"]["bpp"] == pytest.approx([3 * cbr * math.log2(11) for cbr in curve["results"]["cbr"]])
+        assert "the most that the CBR carries" in curve["description"]
 
 
 def test_rd_json_of_one_curve_is_one_file(tmp_path):
