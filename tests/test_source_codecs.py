@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -205,6 +207,19 @@ def test_a_jpeg_file_is_what_pillow_writes_and_reads(tmp_path: Path) -> None:
         assert (np.asarray(other) == Jpeg(chroma="444").decode(file.read_bytes())).all()
 
 
+@pytest.mark.parametrize(("chroma", "depth"), [("444", 8), ("420", 8), ("422", 10)])
+def test_an_hevc_stream_is_what_any_player_reads(chroma: str, depth: int) -> None:
+    """FFmpeg's demuxer and decoder on the bytes alone: size, range and matrix are in the stream."""
+    image = picture(42, 38)
+    data = Hevc(chroma=chroma, bit_depth=depth).encode_at(image, 10)
+    with av.open(io.BytesIO(data), format="hevc") as container:
+        frame = next(container.decode(video=0))
+    assert (frame.width, frame.height) == (38, 42)
+    assert frame.color_range == 2 and frame.colorspace == 5
+    # the scaler has its own chroma filter, so the pictures are close, not equal
+    assert psnr(frame.to_ndarray(format="rgb24"), image) > 30
+
+
 def test_trials_are_kept_on_disk_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = picture(16, 16)
     first = Jpeg(cache=TrialCache(tmp_path)).encode(image, 600)
@@ -267,6 +282,7 @@ def test_all_codecs_are_tested() -> None:
         (lambda: Jpeg().encode(picture(4, 4).astype(float), 99), "float64"),
         (lambda: Jpeg().encode(np.zeros((4, 4, 4), np.uint8), 99), r"\(4, 4, 4\)"),
         (lambda: WebP().encode(np.zeros((1, 16384), np.uint8), 99), "16383"),
+        (lambda: Bpg().encode(np.broadcast_to(np.uint8(0), (8192, 8192)), 99), "tiles"),
         (lambda: TrialCache(max_bytes=-1), "max_bytes"),
     ],
 )

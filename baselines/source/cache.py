@@ -35,7 +35,7 @@ class TrialCache:
     Pickling sends the parameters only; use `trial_cache` so that all copies in one process share their content.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None, max_bytes: int = 512 << 20) -> None:
+    def __init__(self, folder: str | os.PathLike[str] | None = None, max_bytes: int = 256 << 20) -> None:
         if max_bytes < 0:
             raise InputError(f"TrialCache: max_bytes is {max_bytes}; it must be 0 or more")
         self.folder = None if folder is None else Path(folder)
@@ -140,7 +140,7 @@ def _size(value: bytes | np.ndarray) -> int:
 
 
 @cache
-def trial_cache(folder: str | None = None, max_bytes: int = 512 << 20) -> TrialCache:
+def trial_cache(folder: str | None = None, max_bytes: int = 256 << 20) -> TrialCache:
     """The `TrialCache` of this process with these parameters: asked for twice, it is the same object.
 
     Without a folder: `encodings` in the folder that the environment variable JSCCLINK_CACHE names, else memory alone.

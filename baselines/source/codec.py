@@ -170,6 +170,8 @@ class SourceCodec(ABC):
             raise InputError(f"{self.name}: the image has shape {image.shape}; give [H, W, 3] (RGB) or [H, W] (grey)")
         if max(image.shape[:2]) > self.max_side:
             raise InputError(f"{self.name}: the image has shape {image.shape}; sides go to {self.max_side} at most")
+        if image.shape[0] * image.shape[1] > MAX_PIXELS:
+            raise InputError(f"{self.name}: the image has shape {image.shape}; {MAX_PIXELS} pixels at most, cut it into tiles")
         return np.ascontiguousarray(image)
 
     @abstractmethod

@@ -20,7 +20,7 @@ from jscclink.errors import InputError
 @dataclass(frozen=True, kw_only=True)
 class _IntraPicture(SourceCodec):
     qualities: ClassVar[range] = bpg.QPS
-    slack: ClassVar[tuple[int, float]] = (16, 0.01)
+    slack: ClassVar[tuple[int, float]] = (32, 0.02)
 
     chroma: str = "444"
     bit_depth: int = 8
