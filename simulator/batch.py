@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import threading
@@ -204,15 +205,14 @@ def _measure(key: str, metric: Metric, source: Tensor, passage: Passage, job: Jo
             f"metric {key!r} gave kind {samples.kind!r} and shapes {tuple(x.shape)}, {tuple(y.shape)}; allowed: "
             f"{', '.join(get_args(Kind))}, and one value per item, ({items},)"
         )
-    wrong = ~(x.isfinite() & y.isfinite() & (y >= 0))
-    if samples.kind != "mean":
-        wrong |= (x < 0) | (x > y)
-    if bool(wrong.any()):
-        item = int(wrong.nonzero()[0])
-        raise MetricError(
-            f"metric {key!r} gave {float(x[item])}/{float(y[item])} for item {item}; values are finite, counts at most trials"
-        )
-    return measured(samples.kind, x.tolist(), y.tolist(), pictures=job.images is not None)
+    numerator, denominator = x.tolist(), y.tolist()
+    counts = samples.kind != "mean"
+    for item, (events, trials) in enumerate(zip(numerator, denominator, strict=True)):
+        if not (math.isfinite(events) and 0 <= trials < math.inf) or (counts and not 0 <= events <= trials):
+            raise MetricError(
+                f"metric {key!r} gave {events}/{trials} for item {item}; values are finite, and counts at most trials"
+            )
+    return measured(samples.kind, numerator, denominator, pictures=job.images is not None)
 
 
 @contextmanager
