@@ -14,7 +14,7 @@ import typer
 
 from jscclink import __version__
 
-from . import bits, information, show, studies
+from . import bits, information, report, show, studies
 from .guard import guarded
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ def _version(
 for _name, _command in (
     ("run", studies.run),
     ("plot", studies.plot),
+    ("report", report.report),
     ("export", studies.export),
     ("ber", bits.ber),
     ("show", show.show),

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of a study: `report_from_results(results)` makes the data, `write(data, path)` the page."""
+"""One self-contained HTML page of a study: `adapter.report_from_results` makes the data, `write(data, path)` the page."""
 
 from .data import Chart, Comparison, Constellation, Picture, RateMap, ReportData, Series, Table
 from .render import render, write
