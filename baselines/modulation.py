@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class Modulation:
 
     def map(self, bits: Tensor) -> Tensor:
         """uint8 [..., n] of 0/1 -> complex64 [..., n / bits_per_symbol], the first bit of a symbol first."""
+        if bits.dtype != torch.uint8 or (bits.numel() and int(bits.max()) > 1):
+            raise InputError(f"Modulation.map takes bits as uint8 of 0 and 1, not {bits.dtype} up to {bits.max().item()}")
         n = bits.shape[-1]
         if n % self.bits_per_symbol:
             raise InputError(f"{n} bits are not whole symbols of {self.bits_per_symbol} bits")
@@ -58,9 +60,10 @@ class Modulation:
         Parameters
         ----------
         symbols : complex64 [..., s]
-            Unbiased: sent symbol plus noise.
+            Unbiased: sent symbol plus noise. A NaN gives NaN LLRs, which decoders refuse.
         noise_var : float32, broadcastable to [..., s]
-            Complex noise variance of each symbol (after equalisation).
+            Complex noise variance of each symbol (after equalisation), not negative; 0 counts as 1e-12,
+            infinity gives LLRs of 0.
         method
             `maxlog`: difference of the least squared distances. `exact`: log of the sums over the constellation.
 
@@ -68,7 +71,11 @@ class Modulation:
         -------
         float32 [..., s * bits_per_symbol]. No gradient.
         """
-        symbols = symbols.detach()
+        if method not in get_args(Method):
+            raise InputError(f"demapping method {method!r} is unknown; allowed: {', '.join(get_args(Method))}")
+        if bool((noise_var < 0).any()):
+            raise InputError(f"noise_var = {float(noise_var.min())} is negative; it is a variance, E|noise|^2 of the symbol")
+        symbols = symbols.detach().to(torch.complex64)
         scale = (1.0 / noise_var.detach().clamp_min(1e-12)).to(torch.float32).expand(symbols.shape)
         if symbols.device.type == "cpu":
             llr = self._demap_cpu(symbols, scale, method)

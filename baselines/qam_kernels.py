@@ -10,7 +10,7 @@ from .channel_coding.decoders.workers import spread
 
 # reals handled together, so that the loops over them become vector instructions
 _LANES = 64
-# sums of probabilities below this have lost their precision; the nearest amplitudes alone decide there
+# sums of probabilities below this have lost their precision; there each sum is taken relative to its own largest term
 _LEAST_SUM = 1e-30
 
 # no "nnan" or "ninf": a NaN that comes in must come out, for the decoder to refuse it
@@ -104,12 +104,13 @@ def _maxlog(y, scale, amplitudes, work, llr):
                 distance = difference * difference
                 work[row, i] = distance if distance < work[row, i] else work[row, i]
         for i in range(_LANES):
-            llr[b, i] = (work[0, i] - work[1, i]) * scale[i]
+            # the comparisons above pass over a NaN
+            llr[b, i] = (work[0, i] - work[1, i]) * scale[i] if y[i] == y[i] else y[i]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _exact(y, scale, amplitudes, work, llr):
-    """Replace max-log LLRs by log of the sums of probabilities, relative to the nearest amplitude, where these are precise."""
+    """Replace max-log LLRs by log of the sums of probabilities, relative to the nearest amplitude where these are precise."""
     zero, one = work[0], work[1]
     for i in range(_LANES):
         zero[i] = np.float32(3e38)
@@ -136,3 +137,25 @@ def _exact(y, scale, amplitudes, work, llr):
         for i in range(_LANES):
             if zero[i] > least and one[i] > least:
                 llr[b, i] = np.log(one[i] / zero[i])
+            else:
+                llr[b, i] += _correction(y[i], scale[i], amplitudes, shift)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _correction(y, scale, amplitudes, shift):
+    """Exact less max-log LLR of one bit, each sum relative to its own largest term."""
+    total = np.float32(0.0)
+    for value in range(2):
+        nearest, first = np.float32(np.inf), -1
+        for level in range(len(amplitudes)):
+            distance = (y - amplitudes[level]) * (y - amplitudes[level])
+            if (level >> shift) & 1 == value and distance < nearest:
+                nearest, first = distance, level
+        rest = np.float32(1.0)
+        for level in range(len(amplitudes)):
+            if (level >> shift) & 1 == value and level != first:
+                # compiled to a fused product, the difference may come out above zero
+                further = min(nearest - (y - amplitudes[level]) * (y - amplitudes[level]), np.float32(0.0))
+                rest += np.exp(further * scale)
+        total += np.log(rest) if value else -np.log(rest)
+    return total
