@@ -21,7 +21,7 @@ from jscclink.errors import InputError
 from jscclink.simulator.codecs.hjscc import presets
 from jscclink.simulator.codecs.hjscc.klt import initialise_linear_path
 from jscclink.simulator.codecs.hjscc.model import HJSCC
-from jscclink.simulator.codecs.hjscc.weights import load_weights
+from jscclink.simulator.codecs.hjscc.weights import WEIGHTS, load_weights
 from jscclink.simulator.training.cli import training_config
 from jscclink.simulator.training.config import TrainingConfig
 from jscclink.simulator.training.data import centre_crops, load_images, random_crops, split_names
@@ -137,6 +137,25 @@ def test_every_parameter_gets_a_gradient() -> None:
     # rows of tables for counts that did not occur have none, which is as it should be
     silent = {n for n, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())}
     assert silent == {"latents.0.canvas_in.weight"}  # the first latent's canvas is empty
+
+
+def test_feedback_training_reaches_every_latent_and_starts_from_given_weights(folder: Path, tmp_path: Path) -> None:
+    config = settings(folder, tmp_path / "first", steps=1)
+    list(Trainer(config).run())
+    weights = export(config, tmp_path / "weights", "test")
+    trainer = Trainer(settings(folder, tmp_path / "second", feedback_share=1.0, start_from=weights, steps=2))
+    start = load_weights(weights).model.state_dict()
+    assert all(torch.equal(value, start[name]) for name, value in trainer.model.state_dict().items())
+    figures = trainer.train_step()
+    assert math.isfinite(figures["loss"]) and figures["cbr"] > 0
+    moved = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, start[name])}
+    for number in range(len(MICRO.levels)):
+        assert {f"latents.{number}.posterior_head.weight", f"coders.{number}.encoder_out.weight"} <= moved
+
+
+def test_weights_of_another_preset_are_no_start(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds hjscc-tiny, not hjscc-micro"):
+        Trainer(settings(folder, tmp_path, start_from=WEIGHTS / "hjscc-tiny"))
 
 
 @pytest.mark.parametrize("esno_db", [0.0, 10.0])

@@ -34,6 +34,8 @@ class TrainingConfig(BaseModel):
             1 favours low SNRs.
         channels: channels to train over, as in a study; each step takes one of them, all equally often.
         clean_share: share of the images that also take the clean path.
+        feedback_share: share of the steps that train HJSCC-f.
+        start_from: folder of weights to begin with instead of a fresh model.
         bf16: bfloat16 autocast.
         checkpoint_every, validate_every, log_every: in steps.
         validation_images, validation_crop: held-out crops, and their side.
@@ -66,6 +68,8 @@ class TrainingConfig(BaseModel):
     esno_skew: float = Field(1.0, gt=0)
     channels: tuple[Any, ...] = ("awgn",)
     clean_share: float = Field(0.5, ge=0, le=1)
+    feedback_share: float = Field(0.0, ge=0, le=1)
+    start_from: Path | None = None
     bf16: bool = True
     checkpoint_every: int = Field(500, gt=0)
     validate_every: int = Field(1000, gt=0)

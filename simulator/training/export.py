@@ -19,7 +19,7 @@ from .config import TrainingConfig
 from .data import centre_crops, load_images, split_names
 
 CALIBRATION_IMAGES = 32
-NAMES_FOR_COMMAND = {"data": "DATA", "output": "OUTPUT"}
+NAMES_FOR_COMMAND = {"data": "DATA", "output": "OUTPUT", "start_from": "WEIGHTS"}
 
 
 def export(config: TrainingConfig, folder: Path, command: str) -> Path:
@@ -52,7 +52,7 @@ def export(config: TrainingConfig, folder: Path, command: str) -> Path:
         model, centre_crops(pictures, CALIBRATION_IMAGES, crop), config.lmbda_at_sixteenth, config.lmbda_slope
     )
     settings = config.model_dump(mode="json")
-    settings.update(NAMES_FOR_COMMAND)
+    settings.update({key: name for key, name in NAMES_FOR_COMMAND.items() if settings[key] is not None})
     entries = [json.loads(line) for line in (config.output / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     card = {
         "lmbda_at_sixteenth": config.lmbda_at_sixteenth,

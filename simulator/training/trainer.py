@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,11 +20,13 @@ from jscclink.errors import InputError
 from jscclink.simulator.codecs.hjscc.klt import initialise_linear_path
 from jscclink.simulator.codecs.hjscc.model import HJSCC
 from jscclink.simulator.codecs.hjscc.presets import preset_by_name
+from jscclink.simulator.codecs.hjscc.weights import load_weights
 from jscclink.simulator.registry import build
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .data import ImageSet, centre_crops, load_images, random_crops, split_names
+from .feedback import feedback_terms
 from .objective import OperatingPoints, forward_terms, loss
 from .parallel import Workers
 from .validation import validate
@@ -89,7 +92,9 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         config.output.mkdir(parents=True, exist_ok=True)
         resumed = (config.output / "checkpoint.json").is_file()
-        if not resumed and preset.linear_path:
+        if not resumed and config.start_from is not None:
+            self._start_from(config.start_from)
+        elif not resumed and preset.linear_path:
             generator = torch.Generator().manual_seed(config.seed)
             smallest = min(min(image.shape[:2]) for image in self.images.images)
             side = min(KLT_CROP, smallest) // preset.multiple * preset.multiple
@@ -115,8 +120,13 @@ class Trainer:
         share = learning_rate_share(config, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * share * group["share"]
+        in_turns = config.feedback_share > 0 and float(torch.rand((), generator=generator)) < config.feedback_share
         with self._autocast():
-            terms = forward_terms(self.model, image, points, channel, generator, round(config.clean_share * config.batch))
+            if in_turns:
+                terms = feedback_terms(self.model, image, points, channel, generator)
+            else:
+                clean = round(config.clean_share * config.batch)
+                terms = forward_terms(self.model, image, points, channel, generator, clean)
             value = loss(terms, points.lmbda, config.balance)
         self.optimiser.zero_grad(set_to_none=True)
         value.backward()
@@ -160,6 +170,12 @@ class Trainer:
                 if self.workers.first:
                     save_checkpoint(config.output, self.step, self.seconds, self.model, self.ema, self.optimiser)
                 self.workers.wait()
+
+    def _start_from(self, folder: Path) -> None:
+        codec = load_weights(folder)
+        if codec.model.preset != self.model.preset:
+            raise InputError(f"start_from: {str(folder)!r} holds {codec.model.preset.name}, not {self.config.preset}")
+        self.model.load_state_dict(codec.model.state_dict())
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.workers.device.type, torch.bfloat16, enabled=self.config.bf16)

@@ -34,7 +34,7 @@ from jscclink.simulator.scheme import (
 )
 from jscclink.simulator.units import esno_db_from_noise_var, noise_var_from_esno_db
 
-from .air import check_shape, pad, padded_sides, unpad
+from .air import check_shape, clamp_esno_db, pad, padded_sides, unpad
 from .ends import Ends, Precision
 from .latent import State
 from .rate_control import allot
@@ -187,8 +187,9 @@ class HjsccFeedback(TurnTakingScheme):
         def side_uses(n_bytes: int) -> int:
             return int(budget.side.uses(torch.tensor([n_bytes]), noise_var))
 
+        esno_db = self._esno_db if known_esno_db is None else known_esno_db
         with ends.autocast():
-            cond = ends.model.clean_conditioning(lmbda)
+            cond = ends.model.conditioning(lmbda, torch.tensor([clamp_esno_db(esno_db)]))
             sent, _ = ends.model.walk(plan.image, plan.features, end.state, numbers, lmbda, cond)
         bits = [surprise_bits(s.probability) for s in sent]
         later = range(numbers[-1] + 1, len(ends.all))
@@ -202,7 +203,6 @@ class HjsccFeedback(TurnTakingScheme):
         if allotment is None:
             return torch.zeros(0, dtype=torch.complex64), b"", 0
         allotment = replace(allotment, indices=allotment.indices[: len(numbers)])
-        esno_db = self._esno_db if known_esno_db is None else known_esno_db
         symbols, side = ends.send(numbers, sent, bits, allotment, end.lmbda_code, esno_db, end.previous)
         return symbols, side, symbols.numel() + side_uses(len(side))
 

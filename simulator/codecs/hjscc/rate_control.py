@@ -14,8 +14,8 @@ from .presets import LevelSpec
 from .rates import group_indices, real_symbols
 from .side import Map, SideInformation, SideModel, encode_side
 
-STEPS = 18
-LOG_ETA_RANGE = (math.log(1e-3), math.log(30.0))
+STEPS = 20
+LOG_ETA_RANGE = (math.log(1e-3), math.log(1e4))
 
 
 @dataclass(frozen=True)

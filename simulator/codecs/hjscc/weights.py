@@ -133,14 +133,14 @@ def _read_shard(path: Path, sha256: str) -> dict[str, Tensor]:
 
 @cache
 def pretrained(name: str) -> Codec:
-    """The shipped weights of a preset, loaded once per process.
+    """The shipped weights of a preset (or of a variant of one, by its folder's name), loaded once per process.
 
     Raises:
         InputError: no such preset, or no weights are shipped for it.
     """
-    preset_by_name(name)
     folder = WEIGHTS / name
     if not folder.is_dir():
+        preset_by_name(name)
         shipped = sorted(p.name for p in WEIGHTS.iterdir() if p.is_dir()) if WEIGHTS.is_dir() else []
         raise InputError(
             f"preset {name!r} comes without weights; shipped: {', '.join(shipped) or 'none'}. Train it: jscclink train {name}"
