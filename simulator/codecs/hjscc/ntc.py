@@ -53,7 +53,7 @@ class Ntc(SourceCodec):
 
     name: ClassVar[str] = "ntc"
     qualities: ClassVar[range] = range(LMBDA_CODES)
-    window: ClassVar[int] = 2
+    slack: ClassVar[tuple[int, float]] = (64, 0.1)
 
     preset: Literal["hjscc-tiny", "hjscc-small", "hjscc-paper"] = "hjscc-tiny"
 
