@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -173,6 +177,30 @@ def test_unlike_groups_of_code_words_agree_bit_for_bit():
         other = decoder.decode(llr)
         assert torch.equal(other.bits, expected.bits)
         assert torch.equal(other.iterations, expected.iterations)
+
+
+@pytest.mark.slow
+def test_machines_without_wide_vectors_decide_alike():
+    # compiled for AVX2 only, in a process of its own: half as many lanes, the same arithmetic
+    program = """
+import sys
+import numpy as np
+import torch
+from jscclink.baselines.channel_coding.decoders.simd import LANES
+from jscclink.baselines.channel_coding.ldpc import LDPC5G
+
+assert LANES == 32
+llr = torch.from_numpy(np.random.default_rng(0).normal(-2, 2.2, (70, 100)).astype(np.float32))
+decoded = LDPC5G(40, 100, crc="none").decode(llr)
+sys.stdout.write(decoded.bits.numpy().tobytes().hex() + decoded.iterations.numpy().tobytes().hex())
+"""
+    environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+avx2,+sse4.2,+ssse3"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    llr = torch.from_numpy(np.random.default_rng(0).normal(-2, 2.2, (70, 100)).astype(np.float32))
+    decoded = LDPC5G(40, 100, crc="none").decode(llr)
+    assert len(decoded.iterations.unique()) > 3
+    assert done.stdout == decoded.bits.numpy().tobytes().hex() + decoded.iterations.numpy().tobytes().hex()
 
 
 def test_sionna_backend_decodes_and_leaves_the_random_state_alone():

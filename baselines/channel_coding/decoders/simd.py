@@ -13,11 +13,19 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-# 64 one-byte lanes fill an AVX-512 register; half of that where the machine has no byte instructions of that width
-LANES = 64 if llvm.get_host_cpu_features().get("avx512bw", False) else 32
+
+def _has_wide_bytes() -> bool:
+    """Whether numba compiles for a machine with byte instructions on 512 bits."""
+    if config.CPU_NAME is None and config.CPU_FEATURES is None:
+        return bool(llvm.get_host_cpu_features().get("avx512bw", False))
+    return "+avx512bw" in (config.CPU_FEATURES or "")
+
+
+# 64 one-byte lanes fill an AVX-512 register; half of that elsewhere
+LANES = 64 if _has_wide_bytes() else 32
 # (edges, has a parity bit of its own) of the layers that occur in the two base graphs, that bit not counted as an edge
 LAYER_KINDS = (*[(degree, True) for degree in range(2, 10)], (8, False), (10, False), (19, False))
 
