@@ -237,14 +237,14 @@ def _threads(threads: int) -> Iterator[None]:
 @contextmanager
 def _own_random_state(seed: int) -> Iterator[None]:
     """Global random states as a function of the batch, and afterwards as they were: neither relied on nor disturbed."""
-    python, numpy, cpu = random.getstate(), np.random.get_bit_generator(), torch.random.get_rng_state()
+    python, numpy, cpu = random.getstate(), np.random.get_bit_generator(), torch.random.get_rng_state()  # type: ignore[attr-defined]
     try:
         random.seed(seed)
-        np.random.set_bit_generator(_NUMPY)
+        np.random.set_bit_generator(_NUMPY)  # type: ignore[attr-defined]
         np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002
         torch.default_generator.manual_seed(seed)
         yield
     finally:
         random.setstate(python)
-        np.random.set_bit_generator(numpy)
+        np.random.set_bit_generator(numpy)  # type: ignore[attr-defined]
         torch.random.set_rng_state(cpu)

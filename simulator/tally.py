@@ -54,24 +54,35 @@ class _Metric:
 
     def __init__(self, kind: Kind, groups: int) -> None:
         self.kind: Kind = kind
-        self.rows = [[0.0] * _FIELDS for _ in range(groups)]
+        # sums of n, x, x^2 over items with a denominator of 1, as nearly all have, and of `Sums`' fields over the others
+        self._plain = [[0.0] * 3 for _ in range(groups)]
+        self._others = [[0.0] * _FIELDS for _ in range(groups)]
 
     def add(self, kept: Mapping[str, Any], pictures: Sequence[int]) -> None:
         if "sums" in kept:
-            row = self.rows[0]
+            row = self._others[0]
             for i, value in enumerate(kept["sums"]):
                 row[i] += value
-            return
-        values = kept["x"]
-        for picture, x, y in zip(pictures, values, kept.get("y") or [1.0] * len(values), strict=True):
-            if y > 0:
-                row = self.rows[picture]
+        elif "y" not in kept:
+            plain = self._plain
+            for picture, x in zip(pictures, kept["x"], strict=True):
+                row = plain[picture]
                 row[0] += 1
                 row[1] += x
-                row[2] += y
-                row[3] += x * x
-                row[4] += x * y
-                row[5] += y * y
+                row[2] += x * x
+        else:
+            for picture, x, y in zip(pictures, kept["x"], kept["y"], strict=True):
+                if y > 0:
+                    row = self._others[picture]
+                    for i, value in enumerate((1, x, y, x * x, x * y, y * y)):
+                        row[i] += value
+
+    def sums(self) -> tuple[Sums, ...]:
+        """Per group."""
+        return tuple(
+            Sums(int(n), x, n, x2, x, n) + Sums(int(other[0]), *other[1:])
+            for (n, x, x2), other in zip(self._plain, self._others, strict=True)
+        )
 
 
 class Tally:
@@ -130,7 +141,7 @@ class Tally:
         metric = self._metrics.get(key)
         if metric is None:
             return (Sums(),) * (self._plan.images or 1)
-        return tuple(Sums(int(row[0]), *row[1:]) for row in metric.rows)
+        return metric.sums()
 
     def estimate(self, key: str) -> Estimate:
         """A metric with its interval."""
