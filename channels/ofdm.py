@@ -175,8 +175,8 @@ class Grid:
         opening = self.cyclic_prefix - early
         spectrum = torch.fft.fft(symbols[..., opening : opening + self.fft_size], norm="ortho")
         bins = self._bins(waveform.device)
-        turn = np.exp(2j * np.pi * early / self.fft_size * self.carriers_from_centre)
-        turn = torch.from_numpy(turn * math.sqrt(len(self.carriers) / self.fft_size)).to(waveform.device, waveform.dtype)
+        phases = np.exp(2j * np.pi * early / self.fft_size * self.carriers_from_centre)
+        turn = torch.from_numpy(phases * math.sqrt(len(self.carriers) / self.fft_size)).to(waveform.device, waveform.dtype)
         spectrum = spectrum[..., bins] * turn
         return spectrum.flatten(-2).unflatten(-1, (-1, self.elements))
 

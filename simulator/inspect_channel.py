@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 import typer
-import yaml
 
 from jscclink.channels.channel import Channel, Realisation
-from jscclink.errors import InputError
 
 from . import registry
+from .cli import values
 from .units import noise_var_from_esno_db
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _MOST_POINTS = 4000
 
 
 def channel_command(
-    name: Annotated[str, typer.Argument(help="A channel, or YAML like '{name: tdl, model: A}' or '[rapp, tdl, awgn]'.")],
+    name: Annotated[str, typer.Argument(help="awgn, tdl:model=A,speed_kmh=30, or a list: '[phase_noise, tdl, awgn]'.")],
     plot: Annotated[Path | None, typer.Option(help="Write a figure (.pdf, .svg, .png).")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the realisation (.npz), to be applied again.")] = None,
     esno_db: Annotated[float, typer.Option(help="Es/N0 in dB.")] = 20.0,
@@ -33,7 +32,7 @@ def channel_command(
     seed: Annotated[int, typer.Option(help="Of the realisation.")] = 1,
 ) -> None:
     """Draw a realisation of a channel; print its power, capacity, peak power and overhead."""
-    spec = parse_spec(name)
+    spec = values.plugin(name, "the channel")
     channel = registry.build("channels", spec)
     generator = torch.Generator().manual_seed(seed)
     realisation = channel.generate(images, uses, generator=generator)
@@ -47,14 +46,6 @@ def channel_command(
 
         save_realisation(save, realisation, spec)
         typer.echo(f"realisation: {save}")
-
-
-def parse_spec(text: str) -> Any:
-    """A channel as the command line gives it, in YAML: a name, a mapping or a list."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"the channel {text!r} is not valid YAML: {error}; write a name, a mapping or a list") from error
 
 
 def qpsk(batch: int, uses: int, generator: torch.Generator) -> torch.Tensor:

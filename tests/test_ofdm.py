@@ -270,3 +270,37 @@ def test_a_saved_realisation_gives_the_same_channel_again(tmp_path):
         load_realisation(tmp_path / "r.npz", "awgn")
     with pytest.raises(InputError, match="is no realisation"):
         load_realisation(tmp_path / "nothing.npz")
+
+
+def test_the_command_describes_plots_and_saves_a_channel(tmp_path):
+    from typer.testing import CliRunner
+
+    from jscclink.simulator.cli import app
+
+    figure, saved = tmp_path / "c.png", tmp_path / "c.npz"
+    spec = "[{name: rapp, backoff_db: 3}, {name: exponential, speed_kmh: 60}, awgn]"
+    arguments = ["channel", spec, "--uses", "4000", "--images", "2", "--plot", str(figure), "--save", str(saved)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    for words in ("mean power gain", "capacity at 20 dB", "with water-filling", "peak to average power", "pilots 1024"):
+        assert words in result.output
+    assert figure.stat().st_size > 10_000
+    assert load_realisation(saved).tensors["paths"].shape[:2] == (2, 1)
+
+
+def test_two_schemes_meet_the_very_same_channel_and_the_ledger_counts_pilots_and_prefix():
+    from jscclink.simulator.link import Link
+
+    channel = registry.build("channels", {"name": "exponential", "speed_kmh": 30.0, "estimation": "lmmse"})
+    link = Link(channel)
+    source = torch.randint(0, 256, (2, 3, 16, 32), dtype=torch.uint8, generator=seeded())
+    budget = link.budget((3, 16, 32), 1.0)
+    drawn = channel.generate(2, 2 * budget.uses, generator=seeded(8))
+    uncoded = registry.build("schemes", "uncoded")
+    one = link.run(uncoded, source, budget, 20.0, generator=seeded(1), realisation=drawn)
+    other = link.run(uncoded, source, budget, 20.0, generator=seeded(2), realisation=drawn)
+    assert torch.equal(one.receptions[0].symbols, other.receptions[0].symbols)
+    slots = -(-one.bursts[0].valid // (12 * 256))
+    assert one.ledger.overhead["pilots"].tolist() == (slots * 512).tolist()
+    assert one.ledger.overhead["prefix"].tolist() == (slots * 14 * 20).tolist()
+    assert bool((one.ledger.cbr_with_overhead > one.ledger.cbr).all())

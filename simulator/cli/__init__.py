@@ -84,6 +84,17 @@ def _train(ctx: typer.Context) -> None:
     _pass_on(ctx, train)
 
 
+@app.command("channel", context_settings=_FOREIGN, add_help_option=False)
+@guarded
+def _channel(ctx: typer.Context) -> None:
+    """Draw a realisation of a channel: its power, capacity and spectra; plot it, save it for replay."""
+    from jscclink.simulator.inspect_channel import channel_command
+
+    channel = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+    channel.command()(channel_command)
+    _pass_on(ctx, channel)
+
+
 def main() -> None:
     """The console script. Encodings and calibrations are kept in `$JSCCLINK_CACHE`, by default `~/.cache/jscclink`."""
     os.environ.setdefault("JSCCLINK_CACHE", str(Path.home() / ".cache" / "jscclink"))
