@@ -107,7 +107,7 @@ def measure(k: int, n: int, arguments: argparse.Namespace) -> dict[str, Any]:
         for target, value in found.items():
             reference = needed[REFERENCE][target]
             if value is not None and reference is not None:
-                losses[name][target] = round(value - reference, 3)
+                losses[name][target] = round(float(value - reference), 3)
     print(f"({k}, {n}) loss against {REFERENCE} in dB: {losses}", flush=True)
     return {"loss_db": losses, "sionna_compared": compared, "sionna_differing": differing}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -182,6 +184,7 @@ def test_crc_verdict_refuses_a_wrong_block_that_meets_all_checks():
     [
         ({"k": 0, "n": 10}, "k = 0"),
         ({"k": 100, "n": 100}, "must exceed"),
+        ({"k": 100, "n": 116}, "16 bits of CRC"),
         ({"k": 100, "n": 301, "bits_per_symbol": 4}, "n = 300 or 304"),
         ({"k": 100, "n": 300, "algorithm": "min-sum"}, "offset-min-sum"),
         ({"k": 100, "n": 300, "backend": "gpu"}, "cuda"),
@@ -215,3 +218,18 @@ def test_an_empty_batch_gives_empty_results():
     assert code.encode(torch.zeros((0, 100), dtype=torch.uint8)).shape == (0, 300)
     decoded = code.decode(torch.zeros((0, 300)))
     assert decoded.bits.shape == (0, 100) and decoded.ok.shape == (0,) and decoded.iterations.shape == (0,)
+
+
+def test_memory_beyond_input_and_output_does_not_grow_with_the_number_of_blocks(monkeypatch):
+    monkeypatch.setattr("jscclink.baselines.channel_coding.ldpc._STEP_VALUES", 1 << 18)
+    code = LDPC5G(400, 2400, bits_per_symbol=2)
+    extra = []
+    for batch in (200, 1600):
+        bits = random_bits(batch, 400)
+        llr = certain(code.encode(bits))
+        tracemalloc.start()
+        decoded, coded = code.decode(llr), code.encode(bits)
+        kept = sum(t.numel() * t.element_size() for t in (decoded.bits, decoded.ok, decoded.iterations, coded))
+        extra.append(tracemalloc.get_traced_memory()[1] - kept)
+        tracemalloc.stop()
+    assert extra[1] < 1.2 * extra[0] + 50_000

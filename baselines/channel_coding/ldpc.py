@@ -96,6 +96,12 @@ class LDPC5G(ChannelCode):
         self.settings = BlockSettings(algorithm, schedule, iterations, early_stop)
         self.segmentation: Segmentation = segment(k, k / n, crc, base_graph, n_ref)
         block = self.segmentation.block
+        needed = self.segmentation.count * block.k
+        if n <= needed:
+            raise InputError(
+                f"LDPC5G: n = {n} coded bits cannot carry k = {k} information bits and {needed - k} bits of CRC and padding; "
+                f"take n > {needed}, a smaller k, or crc = 'none'."
+            )
         if n_ref is not None and n_ref < 3 * block.z:
             raise InputError(f"LDPC5G: n_ref = {n_ref} is too small a buffer; allowed are {3 * block.z} bits and more.")
         self.sent = sent_per_block(n, self.segmentation.count, bits_per_symbol)

@@ -19,9 +19,10 @@ from numba.extending import intrinsic
 
 def _has_wide_bytes() -> bool:
     """Whether numba compiles for a machine with byte instructions on 512 bits."""
-    if config.CPU_NAME is None and config.CPU_FEATURES is None:
+    settings: Any = config
+    if settings.CPU_NAME is None and settings.CPU_FEATURES is None:
         return bool(llvm.get_host_cpu_features().get("avx512bw", False))
-    return "+avx512bw" in (config.CPU_FEATURES or "")
+    return "+avx512bw" in (settings.CPU_FEATURES or "")
 
 
 # 64 one-byte lanes fill an AVX-512 register; half of that elsewhere
