@@ -134,6 +134,7 @@ def _series(results: Results, rows: Sequence[Row], scheme: str, metric: str, axi
             tuple(number.value for _, number in points),
             () if bound else tuple(number.low for _, number in points),
             () if bound else tuple(number.high for _, number in points),
+            () if bound else tuple(number.draws_half_width for _, number in points),
             "bound" if bound else "measured",
             upper=() if bound else tuple(number.is_upper_bound for _, number in points),
         )

@@ -34,20 +34,29 @@ function faded(color, alpha) {
   return `rgba(${value >> 16}, ${(value >> 8) & 255}, ${value & 255}, ${alpha})`;
 }
 
+// Lower and upper edge as chosen on the page; error rates have one kind of interval only.
+function bandOf(series) {
+  const choice = document.getElementById("bands").value;
+  if (choice === "none") return [[], []];
+  const around = (sign) => series.y.map((v, i) => (v === null || series.draws[i] === null ? null : v + sign * series.draws[i]));
+  const known = choice === "draws" && series.draws.some((half) => half !== null);
+  return known ? [around(-1), around(1)] : [series.low, series.high];
+}
+
 // A series as traces: band, line or markers, arrows of upper limits.
 function tracesOf(series, chart) {
   const style = styleOf(series);
-  const common = { legendgroup: series.kind + series.label, name: series.label, meta: series };
+  const common = { name: series.label, showlegend: false };
   const upper = series.x.map((_, i) => Boolean(series.upper[i]) && chart.log_y);
   const traces = [];
-  if (series.low.length) {
-    const kept = series.x.map((_, i) => i).filter((i) => series.low[i] !== null && series.high[i] !== null && !upper[i]);
-    const there = kept.map((i) => series.x[i]);
+  const [bandLow, bandHigh] = bandOf(series);
+  if (bandLow.length) {
+    const kept = series.x.map((_, i) => i).filter((i) => bandLow[i] !== null && bandHigh[i] !== null && !upper[i]);
     // on a logarithmic axis 0 has no place
     const floor = Math.min(...series.y.filter((v) => v > 0)) / 10;
-    const low = kept.map((i) => (chart.log_y ? Math.max(series.low[i], floor) : series.low[i]));
-    const edge = { x: there, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false, ...common };
-    traces.push({ ...edge, y: low }, { ...edge, y: kept.map((i) => series.high[i]), fill: "tonexty", fillcolor: faded(style.color, 0.18) });
+    const low = kept.map((i) => (chart.log_y ? Math.max(bandLow[i], floor) : bandLow[i]));
+    const edge = { x: kept.map((i) => series.x[i]), mode: "lines", line: { width: 0 }, hoverinfo: "skip", ...common };
+    traces.push({ ...edge, y: low }, { ...edge, y: kept.map((i) => bandHigh[i]), fill: "tonexty", fillcolor: faded(style.color, 0.18) });
   }
   const interval = series.x.map((_, i) =>
     series.low.length && series.low[i] !== null ? `<br>95 %: ${short(series.low[i])} to ${short(series.high[i])}` : "");
@@ -64,7 +73,7 @@ function tracesOf(series, chart) {
   if (upper.some(Boolean)) {
     const kept = series.x.map((_, i) => i).filter((i) => upper[i]);
     traces.push({
-      ...common, showlegend: false, mode: "markers", x: kept.map((i) => series.x[i]), y: kept.map((i) => series.high[i]),
+      ...common, mode: "markers", x: kept.map((i) => series.x[i]), y: kept.map((i) => series.high[i]),
       marker: { color: style.color, size: 10, symbol: "arrow-down" },
       hovertemplate: `<b>${escaped(series.label)}</b><br>%{x:.4g}: below %{y:.3g} (no event seen)<extra></extra>`,
     });
@@ -97,7 +106,15 @@ function drawChart(figure) {
   figure.querySelectorAll(".swatch").forEach((swatch, i) => { swatch.style.color = styleOf(chart.series[i]).color; });
   const hidden = new Set([...figure.querySelectorAll(".toggles input:not(:checked)")].map((box) => Number(box.value)));
   const shown = chart.series.filter((_, i) => !hidden.has(i));
-  Plotly.react(figure.querySelector(".plot"), shown.flatMap((s) => tracesOf(s, chart)), layoutOf(chart.x_label, chart.y_label, chart.log_y), PLOT_OPTIONS);
+  const layout = layoutOf(chart.x_label, chart.y_label, chart.log_y);
+  layout.uirevision = "zoom"; // a toggle or another theme keeps the zoom
+  const seen = chart.series.flatMap((s) => [...s.y, ...s.high]).filter((v) => v > 0);
+  if (chart.log_y && seen.length) {
+    // whole decades: a tick is always there
+    const decades = [Math.floor(Math.log10(Math.min(...seen))), Math.ceil(Math.log10(Math.max(...seen)))];
+    layout.yaxis.range = decades[0] < decades[1] ? decades : [decades[0] - 1, decades[1]];
+  }
+  Plotly.react(figure.querySelector(".plot"), shown.flatMap((s) => tracesOf(s, chart)), layout, PLOT_OPTIONS);
 }
 
 function addToggles(figure) {

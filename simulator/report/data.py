@@ -21,6 +21,8 @@ class Series:
         Points that were run, ascending in x.
     low, high : tuple of float or None per point
         Interval of each point; empty: no band.
+    draws : tuple of float or None per point
+        Half-widths of the intervals for these very pictures, over channel draws alone: the other band. Empty: none.
     kind : "measured", "bound" or "published"
         Solid line with a band; dashed line; unfilled markers without a line.
     note : str
@@ -34,6 +36,7 @@ class Series:
     y: tuple[Number, ...]
     low: tuple[Number, ...] = ()
     high: tuple[Number, ...] = ()
+    draws: tuple[Number, ...] = ()
     kind: Literal["measured", "bound", "published"] = "measured"
     note: str = ""
     upper: tuple[bool, ...] = ()

@@ -23,6 +23,7 @@ document.querySelectorAll(".copy").forEach((button) =>
   button.addEventListener("click", () => copy(document.getElementById(button.dataset.copy).textContent)));
 document.querySelectorAll(".copy-table").forEach((button) =>
   button.addEventListener("click", () => copy(tableText(button.closest(".table").querySelector("table")))));
+document.getElementById("bands")?.addEventListener("change", drawPlots);
 document.getElementById("theme").addEventListener("click", () =>
   setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 // paper is white and narrow

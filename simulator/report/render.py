@@ -135,7 +135,10 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _charts(data: ReportData) -> str:
-    return "".join(
+    bands = (("interval", "95 % interval"), ("draws", "over channel draws, for these pictures"), ("none", "none"))
+    options = "".join(f'<option value="{value}">{text}</option>' for value, text in bands)
+    choice = f'<p class="controls"><label>Bands <select id="bands">{options}</select></label></p>'
+    return choice + "".join(
         f'<figure class="chart" data-chart="{index}"><figcaption>{html.escape(chart.title)}</figcaption>'
         f'<div class="plot" role="img" aria-label="{html.escape(_spoken(chart.title, chart.y_label, chart.x_label))}"></div>'
         '<fieldset class="toggles no-print"><legend>Show</legend></fieldset></figure>'

@@ -1,0 +1,313 @@
+"""The HTML report: what is in it, that it needs nothing else, and that it works in a browser."""
+
+import html
+import io
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import synthetic_results
+from PIL import Image
+from report_in_browser import chromium, needs_chromium, probed
+
+from jscclink.errors import InputError
+from jscclink.simulator import published
+from jscclink.simulator.report import (
+    Chart,
+    Comparison,
+    Constellation,
+    Picture,
+    RateMap,
+    ReportData,
+    Series,
+    Table,
+    render,
+    write,
+)
+from jscclink.simulator.report.adapter import report_from_results
+from jscclink.simulator.report.citations import citations
+from jscclink.simulator.report.samples import sample
+from jscclink.simulator.study import Study
+
+
+def png(colour, size=(96, 64)):
+    data = io.BytesIO()
+    Image.new("RGB", size, colour).save(data, "PNG")
+    return data.getvalue()
+
+
+def example():
+    x = (0.0, 5.0, 10.0)
+    psnr = Chart(
+        "PSNR",
+        "Es/N0 (dB)",
+        "PSNR (dB)",
+        (
+            Series("A <b>&</b>", x, (20.0, 25.0, 30.0), (19.0, 24.0, 29.0), (21.0, 26.0, 31.0), (0.1, 0.1, 0.1)),
+            Series("bound", x, (30.0, 31.0, 32.0), kind="bound"),
+            Series("paper", (5.0,), (27.0,), kind="published", note="somebody, table 1"),
+        ),
+    )
+    outage = Chart(
+        "outage",
+        "Es/N0 (dB)",
+        "outage rate",
+        (Series("A <b>&</b>", x, (0.5, 0.01, 0.0), (0.4, 0.001, 0.0), (0.6, 0.02, 0.01), upper=(False, False, True)),),
+        log_y=True,
+    )
+    pictures = tuple(
+        Picture(scheme, snr, png((red, int(20 * snr), 0)), f"{snr} dB")
+        for scheme, red in (("A", 250), ("B", 9))
+        for snr in (0.0, 10.0)
+    )
+    rows = tuple((scheme, value, "ab" * 32) for scheme, value in (("b", 10.0), ("a", 9.123456789), ("c", None)))
+    return ReportData(
+        title="A study </title><script>alert(1)</script>",
+        summary="Two & more.",
+        study="name: x  # </pre></script>\n",
+        command="jscclink run x.yaml",
+        provenance={"torch": "2.13", "seed": "3"},
+        charts=(psnr, outage),
+        comparisons=(Comparison("kodim05 on AWGN", png((0, 0, 250)), pictures),),
+        constellations=(Constellation("A at 10 dB", (0.5, -0.5), (0.5, float("nan"))),),
+        rate_maps=(RateMap("A", ((1.0, 2.0), (3.0, 4.0)), "uses"),),
+        tables=(Table("Points", ("scheme", "psnr", "id"), rows, exact=("id",)),),
+        notices=("One line was damaged.",),
+        citations=("@misc{x,\n}",),
+    )
+
+
+def test_what_is_said_is_escaped_and_exact():
+    text = render(example())
+    assert "<script>alert(1)" not in text
+    study = re.search(r'<pre id="study"[^>]*>(.*?)</pre>', text, re.DOTALL)[1]
+    assert html.unescape(study) == example().study
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+    assert data["charts"][0]["series"][0]["label"] == "A <b>&</b>"
+    assert data["constellations"][0]["imag"] == [0.5, None], "JSON knows no nan"
+    assert render(example()) == text
+
+
+def test_the_page_names_nothing_outside_itself():
+    text = render(example())
+    own = re.sub(r"<script>/\*\*?.*?</script>", "", text, flags=re.DOTALL)
+    assert len(own) < 200_000, "plotly is not taken for the page's own"
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", re.sub(r"<script.*?</script>", "", own, flags=re.DOTALL))
+    assert "default-src 'none'" in own, "and the browser is told to load nothing"
+
+
+def test_a_report_of_more_than_10_mb_is_refused(tmp_path):
+    noise = np.random.default_rng(1).integers(0, 256, (1000, 1000, 3), np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(noise).save(data, "PNG")
+    many = replace(example(), comparisons=(Comparison("x", data.getvalue(), (Picture("A", 0.0, data.getvalue()),)),))
+    with pytest.raises(InputError, match=r"12\.\d MB, at most 10 are allowed; its pictures have 6\.0 MB.*fewer"):
+        write(many, tmp_path / "report.html")
+    with pytest.raises(InputError, match="cannot be written"):
+        write(example(), tmp_path / "no" / "report.html")
+
+
+def test_results_become_curves_tables_and_references():
+    results = synthetic_results.pictures()
+    data = report_from_results(results)
+    psnr = next(chart for chart in data.charts if chart.title == "PSNR, AWGN")
+    assert [(one.label, one.kind) for one in psnr.series] == [
+        ("JPEG + LDPC", "measured"),
+        ("Joint", "measured"),
+        ("Capacity (bound)", "bound"),
+    ]
+    row = results.curve("Joint", "AWGN", 1 / 12)[1]
+    assert (psnr.series[1].x[1], psnr.series[1].y[1]) == (5.0, row.metrics["psnr"].value)
+    assert (psnr.series[1].low[1], psnr.series[1].high[1]) == (row.metrics["psnr"].low, row.metrics["psnr"].high)
+    assert psnr.series[2].low == (), "bounds have no band"
+    outage = next(chart for chart in data.charts if chart.title.startswith("outage"))
+    assert outage.log_y and outage.series[0].upper == (False, False, True)
+    assert len(data.tables[0].rows) == len(results.rows)
+    assert data.study == results.provenance.study
+    assert data.provenance["seed"] == "3"
+    joined = "".join(data.citations)
+    for key in ("{jscclink,", "{hjscc,", "{ts38212,", "{shannon,", "{pytorch,"):
+        assert key in joined
+    assert "{bpg," not in joined, "what was not used is not cited"
+
+
+def test_every_reference_is_well_formed():
+    import importlib.resources
+
+    text = importlib.resources.files("jscclink.simulator.report").joinpath("references.bib").read_text("utf-8")
+    entries = re.findall(r"^@\w+\{(\w+),\n((?:  \w+ = \{.*\},\n)+)\}$", text, re.MULTILINE)
+    assert len(entries) == text.count("@") == len({key for key, _ in entries}) > 15
+    assert all(body.count("{") == body.count("}") and "title = " in body for _, body in entries)
+    assert all(entry.startswith("@") for entry in citations(synthetic_results.pictures()))
+
+
+def test_published_points_stand_beside_their_curves():
+    kodak = [f"kodim{i:02d}.png" for i in range(1, 25)]
+    results = synthetic_results.pictures(cbrs=(1 / 16,), images=kodak)
+    points = [published.Published("kodak", "awgn", 10.0, 1 / 16, "psnr", 33.6, "WITT", "figure", "WITT repository, figure 3")]
+    data = report_from_results(results, published=points)
+    marks = [(chart.title, one) for chart in data.charts for one in chart.series if one.kind == "published"]
+    assert [(title, one.x, one.y) for title, one in marks] == [("PSNR, AWGN", (10.0,), (33.6,))]
+    assert marks[0][1].label == "WITT (WITT repository, read off)"
+    with pytest.raises(InputError, match="no published point belongs"):
+        report_from_results(synthetic_results.pictures(), published=points)
+
+
+def study(**changed):
+    base = {
+        "name": "small",
+        "images": {"set": "kodak", "pick": [5, 23], "crop": [96, 64]},
+        "channels": {"AWGN": "awgn"},
+        "schemes": {"uncoded": {"name": "uncoded"}, "JPEG": {"name": "digital", "source": "jpeg", "mcs": "qpsk 1/2"}},
+        "esno_db": [0, 5, 10, 15],
+        "cbr": [0.5],
+        "metrics": ["psnr"],
+    }
+    return Study.from_mapping({**base, **changed})
+
+
+def test_samples_are_what_the_link_gives():
+    made = sample(study(), picture=1)
+    (comparison,) = made.comparisons
+    assert comparison.title.startswith("kodim23.png on AWGN")
+    assert {(p.scheme, p.esno_db) for p in comparison.pictures} == {
+        (s, e) for s in ("uncoded", "JPEG") for e in (0.0, 10.0, 15.0)
+    }
+    original = np.asarray(Image.open(io.BytesIO(comparison.original)), float)
+    for one in comparison.pictures:
+        received = np.asarray(Image.open(io.BytesIO(one.png)), float)
+        psnr = 10 * np.log10(255**2 / ((received - original) ** 2).mean())
+        assert f"PSNR {psnr:.2f} dB" in one.caption
+    (uncoded, jpeg) = made.constellations
+    assert "10 dB" in jpeg.title and len(uncoded.real) > 100
+    # QPSK at 10 dB: unit energy and a tenth of noise
+    assert np.hypot(jpeg.real, jpeg.imag).mean() == pytest.approx(1.0, abs=0.1)
+
+
+def test_samples_that_cannot_be():
+    with pytest.raises(InputError, match="no picture 2; it has 2"):
+        sample(study(), picture=2)
+    with pytest.raises(InputError, match=r"SNRs \[3\] dB: the study has 0, 5, 10, 15 dB"):
+        sample(study(), esno_db=[3])
+
+
+PROBE = """
+const plots = [...document.querySelectorAll(".chart .plot")];
+const first = (element) => element.dispatchEvent(new Event("input", { bubbles: true }));
+answers.traces = plots.map((plot) => plot.data.length);
+answers.symbols = plots[0].data.filter((t) => t.mode === "markers").map((t) => t.marker.symbol);
+answers.dashes = plots[0].data.filter((t) => t.mode === "lines" && t.line.width).map((t) => t.line.dash);
+const box = document.querySelector(".toggles input");
+box.click();
+answers.afterToggle = plots[0].data.length;
+box.click();
+const bands = document.getElementById("bands");
+const edges = () => plots[0].data.filter((t) => t.fill === "tonexty").map((t) => t.y[0]);
+answers.band = edges();
+bands.value = "draws"; bands.dispatchEvent(new Event("change"));
+answers.draws = edges();
+bands.value = "none"; bands.dispatchEvent(new Event("change"));
+answers.none = edges();
+const table = document.querySelector("table"), column = table.querySelectorAll("th button")[1];
+const order = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent).join("");
+column.click(); answers.ascending = order() + table.querySelectorAll("th")[1].ariaSort;
+column.click(); answers.descending = order();
+answers.copied = tableText(table);
+const stage = document.querySelector(".stage"), [below, above] = stage.querySelectorAll("img");
+await below.decode();
+answers.pictures = [above.alt, below.alt];
+const snr = document.querySelector('.controls input[type="range"]');
+snr.value = snr.max; first(snr);
+answers.pictureAtHighestSnr = above.src === DATA.comparisons[0].pictures[1].source;
+const split = document.querySelector(".split");
+split.value = "20"; first(split);
+answers.clip = above.style.clipPath;
+const frame = document.querySelector(".frame"), before = frame.style.left;
+stage.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", cancelable: true }));
+answers.moved = [parseFloat(before), parseFloat(frame.style.left)];
+answers.crops = document.querySelectorAll(".crop").length;
+const named = (e) => e.getAttribute("aria-label") || e.textContent.trim() || e.closest("label") || e.labels?.length;
+const all = [...document.querySelectorAll("button, select, input, a[href], [tabindex]")];
+const controls = all.filter((e) => !e.closest(".modebar"));
+answers.unreachable = controls.filter((e) => e.tabIndex < 0).length;
+answers.unnamed = controls.filter((e) => !named(e) && !e.matches("pre")).map((e) => e.outerHTML);
+const theme = document.documentElement.dataset.theme;
+document.getElementById("theme").click();
+answers.theme = [theme, document.documentElement.dataset.theme, plots[0].layout.font.color];
+dispatchEvent(new Event("beforeprint"));
+answers.print = [plots[0].layout.width, plots[0].layout.font.color];
+dispatchEvent(new Event("afterprint"));
+"""
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_in_a_browser_from_disk(tmp_path):
+    page = write(example(), tmp_path / "report.html")
+    assert page.stat().st_size < 10_000_000
+    dom, answers, asked = probed(page, tmp_path, PROBE)
+    assert asked == set(), "nothing is loaded from anywhere"
+    assert 'data-ready="true"' in dom
+    assert answers is not None, "the scripts ran through"
+    # band (2) + line, bound, published; band + line + arrow
+    assert answers["traces"] == [5, 4]
+    assert answers["symbols"] == ["circle-open"] and answers["dashes"] == ["dash"]
+    assert answers["afterToggle"] == 2
+    assert (answers["band"], answers["draws"], answers["none"]) == ([21], [20.1], [])
+    assert answers["ascending"] == "abcascending" and answers["descending"] == "bac"
+    assert answers["copied"].splitlines()[1:] == [
+        f"{s}\t{v}\t{'ab' * 32}" for s, v in (("b", "10.0"), ("a", "9.123456789"), ("c", ""))
+    ]
+    assert answers["pictures"] == ["A at 10 dB", "B at 10 dB"] and answers["crops"] == 3
+    assert answers["pictureAtHighestSnr"] and answers["clip"] == "inset(0px 80% 0px 0px)"
+    assert answers["moved"][1] < answers["moved"][0]
+    assert answers["unreachable"] == 0 and answers["unnamed"] == []
+    assert answers["theme"] == ["light", "dark", "#e8e8e8"]
+    assert answers["print"] == [660, "#000000"]
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_the_network_check_can_fail(tmp_path):
+    page = tmp_path / "bad.html"
+    page.write_text('<html><body><img src="http://127.0.0.1:9/x.png"></body></html>')
+    assert probed(page, tmp_path, "")[2] == {"http://127.0.0.1:9/x.png"}
+    allowed = render(example()).replace("<main", '<img src="http://127.0.0.1:9/y.png"><main')
+    page.write_text(allowed, "utf-8")
+    assert probed(page, tmp_path, "")[2] == set(), "the page's own policy stops even what is put into it"
+
+
+def screenshot(page, folder, *arguments):
+    target = folder / "shot.png"
+    chromium(page, folder, "--window-size=1000,2600", f"--screenshot={target}", *arguments)
+    return np.asarray(Image.open(target).convert("RGB")).astype(int)
+
+
+def near(pixels, colour, slack=12):
+    return int((np.abs(pixels - colour).max(2) <= slack).sum())
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_how_it_looks(tmp_path):
+    page = write(example(), tmp_path / "report.html")
+    light = screenshot(page, tmp_path)
+    assert tuple(light[5, 5]) == (255, 255, 255)
+    assert near(light, (0, 0x72, 0xB2)) > 300, "the first curve"
+    assert near(light, (250, 200, 0), 40) + near(light, (250, 100, 0), 120) > 1000, "a received picture"
+    page.write_text(page.read_text("utf-8").replace("</body>", "<script>setTheme('dark')</script></body>"), "utf-8")
+    dark = screenshot(page, tmp_path)
+    assert tuple(dark[5, 5]) == (0x15, 0x17, 0x1A)
+    assert near(dark, (0, 0x72, 0xB2)) > 300
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_on_paper(tmp_path):
+    page = write(example(), tmp_path / "report.html")
+    target = tmp_path / "report.pdf"
+    chromium(page, tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={target}")
+    pages = len(re.findall(rb"/Type\s*/Page\b", target.read_bytes()))
+    assert 2 <= pages <= 6
