@@ -158,6 +158,29 @@ def test_weights_of_another_preset_are_no_start(folder: Path, tmp_path: Path) ->
         Trainer(settings(folder, tmp_path, start_from=WEIGHTS / "hjscc-tiny"))
 
 
+def test_the_paper_s_kind_of_model_trains_too() -> None:
+    """ConvNeXt blocks, attention and per-count maps in the coders, no linear path, counts rounded up."""
+    changes = {"block": "convnext", "linear_path": False, "rate_attention": "attention", "posterior_extra": True}
+    preset = presets.Preset.from_dict({**MICRO.to_dict(), **changes, "round_up": True, "jscc_width": 32, "backbone_snr": False})
+    model = micro_model(preset).train().requires_grad_(True)
+    image = pictures(1, 64, 64).float() / 127.5 - 1.0
+    points = OperatingPoints(torch.tensor([300.0]), torch.tensor([0.06]), torch.tensor([10.0]))
+    terms = forward_terms(model, image, points, Awgn(), torch.Generator().manual_seed(0), 1)
+    value = loss(terms, points.lmbda, 0.0)
+    value.backward()
+    assert math.isfinite(float(value.detach())) and float(terms.cbr) > 0
+    assert all(p.grad is not None for n, p in model.named_parameters() if n.startswith("coders") and "log_amplitude" not in n)
+
+
+def test_silence_is_no_division_by_zero() -> None:
+    with torch.random.fork_rng(devices=[]):
+        model = HJSCC(MICRO)  # no KLT: every symbol is zero
+    points = OperatingPoints(torch.tensor([300.0]), torch.tensor([0.06]), torch.tensor([10.0]))
+    image = pictures(1, 64, 64).float() / 127.5 - 1.0
+    terms = forward_terms(model, image, points, Awgn(), torch.Generator().manual_seed(0), 0)
+    assert bool(torch.isfinite(terms.mse_channel).all())
+
+
 @pytest.mark.parametrize("esno_db", [0.0, 10.0])
 def test_the_training_channel_has_the_stated_snr(esno_db: float) -> None:
     rng = torch.Generator().manual_seed(0)

@@ -17,7 +17,7 @@ from jscclink.simulator.codecs.hjscc.likelihood import likelihood
 from jscclink.simulator.codecs.hjscc.model import HJSCC, Sent
 from jscclink.simulator.codecs.hjscc.rates import counts_from_indices, group_indices, prefix_mask, surprise_bits
 
-from .objective import OperatingPoints, Terms, batch_eta, over_channel
+from .objective import LEAST_POWER, OperatingPoints, Terms, batch_eta, over_channel
 
 
 def feedback_terms(
@@ -52,7 +52,7 @@ def feedback_terms(
         symbols = model.encode_symbols(number, sent, eta[:, None, None] * bits, indices, channel_cond)
         symbols = torch.where(mask, symbols, 0.0)
         count = mask.sum((1, 2, 3))
-        power = symbols.square().sum((1, 2, 3)) / count.clamp_min(1)
+        power = (symbols.square().sum((1, 2, 3)) / count.clamp_min(1)).clamp_min(LEAST_POWER)
         received, noise_var = over_channel(channel, [symbols], power, points.esno_db, generator)
         coder = cast("JsccCoder", model.coders[number])
         z, aux = coder.decode(received[0], noise_var[0], mask, prior, indices, state.d, channel_cond)

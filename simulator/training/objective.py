@@ -20,6 +20,7 @@ from jscclink.simulator.scheme import Reception
 from jscclink.simulator.units import noise_var_from_esno_db
 
 BITS_SLOPE = 0.3
+LEAST_POWER = 1e-9
 
 
 @dataclass
@@ -97,7 +98,7 @@ def forward_terms(
         signals.append(symbols)
         masks.append(mask)
         maps.append(indices)
-    power = energy / reals.clamp_min(1.0)
+    power = (energy / reals.clamp_min(1.0)).clamp_min(LEAST_POWER)
     received, noises = over_channel(channel, signals, power, points.esno_db, generator)
     told = torch.tensor([_told(noises, masks, power, item) for item in range(batch)], device=image.device)
     cond = model.conditioning(points.lmbda, told)
