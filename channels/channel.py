@@ -15,6 +15,13 @@ from jscclink.errors import InputError
 Csi = Literal["none", "rx", "tx+rx"]
 
 
+class _Named(dict[str, Tensor]):
+    """Tensors by name; a missing one means that the realisation belongs to another channel."""
+
+    def __missing__(self, name: str) -> Tensor:
+        raise InputError(f"the realisation holds no {name!r} but {sorted(self)}; it was drawn from a channel of another kind")
+
+
 @dataclass(frozen=True)
 class Realisation:
     """Everything random about a channel, drawn once; `Channel.apply` is a deterministic function of it.
@@ -31,6 +38,14 @@ class Realisation:
     tensors: Mapping[str, Tensor]
     batch: int
     uses: int
+
+    def __post_init__(self) -> None:
+        for name, tensor in self.tensors.items():
+            if tensor.ndim < 1 or tensor.shape[0] != self.batch:
+                raise InputError(
+                    f"{name!r} of a realisation for {self.batch} images must be [{self.batch}, ...]; got {list(tensor.shape)}"
+                )
+        object.__setattr__(self, "tensors", _Named(self.tensors))
 
     def to(self, device: torch.device | str) -> Realisation:
         """The same realisation on another device."""
@@ -134,10 +149,14 @@ def check_apply(symbols: Tensor, realisation: Realisation, noise_var: Tensor, st
         )
     if noise_var.shape != (batch,):
         raise InputError(f"noise_var must be [batch] = [{batch}], one value per image; got {tuple(noise_var.shape)}")
-    _check_noise_var(noise_var)
+    _check_values(realisation, noise_var)
 
 
-def _check_noise_var(noise_var: Tensor) -> None:
+def _check_values(realisation: Realisation, noise_var: Tensor) -> None:
+    for name, tensor in realisation.tensors.items():
+        # the sum of finite values is finite, and takes one pass; noise is the larger part, and spared
+        if not name.endswith("noise") and not bool(torch.isfinite(tensor.sum())):
+            raise InputError(f"{name!r} of the realisation holds values that are not finite numbers; draw or load it anew")
     good = torch.isfinite(noise_var) & (noise_var >= 0)
     if not bool(good.all()):
         raise InputError(f"noise_var must be finite and not negative (N0 = 10^(-SNR/10)); got {noise_var[~good][0].item()}")

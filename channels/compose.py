@@ -93,7 +93,7 @@ class Composite(Channel):
         waveform = self._between(self._fading_at, self._noise_at, waveform, realisation, first, 1.0)
         if not self._noisy:
             noise_var = torch.zeros_like(noise_var)
-        noise = realisation.tensors["noise"][:, :, first : first + samples]
+        noise = core.noise(realisation, first, samples)
         waveform = waveform + noise * (noise_var * core.sample_noise).sqrt()[:, None, None]
         waveform = self._between(self._noise_at, len(self._impairments) + 2, waveform, realisation, first, 1.0)
         measured = sum(stage.measured_power for stage in self._impairments.values())

@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from jscclink.errors import InputError
+
 from .channel import Channel, Observation, Realisation, check_apply, complex_normal
 
 
@@ -55,6 +57,16 @@ class StagedChannel(Channel):
     def demodulate(self, received: Tensor, realisation: Realisation, noise_var: Tensor, start: int, uses: int) -> Observation:
         """Waveform [batch, receive antennas, samples] in noise of variance N0 (float32 [batch]) -> Observation of `uses`."""
 
+    def noise(self, realisation: Realisation, first: int, samples: int) -> Tensor:
+        """complex64 [batch, receive antennas, samples] of variance 1, of a stretch of the waveform."""
+        noise = realisation.tensors["noise"]
+        if noise.ndim != 3 or noise.shape[1] != self.receive_antennas or noise.shape[2] < first + samples:
+            raise InputError(
+                f"'noise' of the realisation must be [{noise.shape[0]}, {self.receive_antennas}, {first + samples} or more]; "
+                f"got {list(noise.shape)}: it was drawn from another channel"
+            )
+        return noise[:, :, first : first + samples]
+
     def generate(self, batch: int, uses: int, *, generator: torch.Generator, device: torch.device | str = "cpu") -> Realisation:
         drawn = self.draw(batch, uses, generator=generator, device=device)
         samples = self.span(0, uses)[1]
@@ -65,8 +77,7 @@ class StagedChannel(Channel):
         check_apply(symbols, realisation, noise_var, start)
         uses = symbols.shape[1]
         received = self.propagate(self.modulate(symbols, realisation, start), realisation, start)
-        first, samples = self.span(start, uses)
-        noise = realisation.tensors["noise"][:, :, first : first + samples]
+        noise = self.noise(realisation, *self.span(start, uses))
         received = received + noise * (noise_var * self.sample_noise).sqrt()[:, None, None]
         return self.demodulate(received, realisation, noise_var, start, uses)
 

@@ -153,7 +153,7 @@ def test_straight_through_gradient_of_the_quantiser():
 
 def test_runs_on_a_second_device(built, monkeypatch):
     """Drawn on the CPU, applied on a device without data: an operand left behind on the CPU would raise."""
-    monkeypatch.setattr(interface, "_check_noise_var", lambda noise_var: None)
+    monkeypatch.setattr(interface, "_check_values", lambda realisation, noise_var: None)
     drawn = built.generate(2, 50, generator=seeded())
     x = torch.zeros(2, 50, dtype=torch.complex64, device="meta")
     seen = built.apply(x, drawn.to("meta"), torch.full((2,), 0.1, device="meta"))
@@ -319,3 +319,18 @@ def test_apply_refuses_what_does_not_fit(name, shape, noise_var, start, words):
     drawn = built.generate(2, 12, generator=seeded())
     with pytest.raises(InputError, match=words):
         built.apply(symbols(*shape), drawn, noise_var, start=start)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"gain": torch.full((2, 1), float("nan")) + 0j, "noise": torch.zeros(2, 1, 12) + 0j}, "'gain' .* not finite numbers"),
+        ({"gain": torch.ones(2, 1) + 0j, "noise": torch.zeros(2, 1, 5) + 0j}, r"'noise' .* must be \[2, 1, 12 or more\]; got"),
+        ({"gain": torch.ones(3, 1) + 0j}, r"'gain' of a realisation for 2 images must be \[2, \.\.\.\]; got \[3, 1\]"),
+        ({"noise": torch.zeros(2, 1, 12) + 0j}, "holds no 'gain' but .*'noise'.*another kind"),
+    ],
+)
+def test_realisations_that_do_not_fit_name_what_is_wrong(tensors, words):
+    channel = registry.build("channels", {"name": "rayleigh", "form": "slow"})
+    with pytest.raises(InputError, match=words):
+        channel.apply(symbols(2, 12), interface.Realisation(tensors, 2, 12), torch.full((2,), 0.1))
