@@ -97,7 +97,7 @@ function layoutOf(xTitle, yTitle, log) {
     margin: { l: 64, r: 16, t: 34, b: 52 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: faint, activecolor: ink() }, font: { color: ink(), family: "system-ui, 'DejaVu Sans', sans-serif", size: 13 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
     xaxis: { ...axis, title: { text: xTitle } },
-    yaxis: { ...axis, title: { text: yTitle }, type: log ? "log" : "linear", exponentformat: "power", dtick: log ? 1 : undefined },
+    yaxis: { ...axis, title: { text: yTitle, standoff: 14 }, type: log ? "log" : "linear", exponentformat: "power", dtick: log ? 1 : undefined },
   };
 }
 
@@ -139,8 +139,8 @@ function drawSignals() {
   for (const figure of document.querySelectorAll(".rate-map")) {
     const map = DATA.rateMaps[Number(figure.dataset.index)];
     const layout = layoutOf("", "", false);
-    Object.assign(layout.xaxis, { showgrid: false, showticklabels: false });
-    Object.assign(layout.yaxis, { showgrid: false, showticklabels: false, autorange: "reversed", scaleanchor: "x" });
+    Object.assign(layout.xaxis, { showgrid: false, showticklabels: false, ticks: "", showline: false });
+    Object.assign(layout.yaxis, { showgrid: false, showticklabels: false, ticks: "", showline: false, autorange: "reversed", scaleanchor: "x" });
     const trace = { z: map.values, type: "heatmap", colorscale: "Viridis", colorbar: { title: { text: map.unit }, thickness: 12 } };
     Plotly.react(figure.querySelector(".plot"), [trace], layout, PLOT_OPTIONS);
   }

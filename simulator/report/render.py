@@ -141,7 +141,7 @@ def _charts(data: ReportData) -> str:
     return choice + "".join(
         f'<figure class="chart" data-chart="{index}"><figcaption>{html.escape(chart.title)}</figcaption>'
         f'<div class="plot" role="img" aria-label="{html.escape(_spoken(chart.title, chart.y_label, chart.x_label))}"></div>'
-        '<fieldset class="toggles no-print"><legend>Show</legend></fieldset></figure>'
+        '<fieldset class="toggles"><legend>Show</legend></fieldset></figure>'
         for index, chart in enumerate(data.charts)
     )
 
