@@ -83,6 +83,22 @@ def qam_ser_awgn(esno_db: ArrayLike, bits_per_symbol: int) -> Array:
     return 1.0 - (1.0 - one_dimension) ** 2
 
 
+def qam_ser_rayleigh(esno_db: ArrayLike, bits_per_symbol: int) -> Array:
+    """Symbol error rate of square QAM (BPSK for 1 bit) on fast Rayleigh fading with receiver CSI.
+
+    2 p (1 - b) - p^2 (1 - b (4/pi) arctan(1/b)), p = 1 - 1/sqrt M, b = sqrt(g SNR / (1 + g SNR)), g = 3/(2 (M - 1)) (Simon &
+    Alouini, Digital Communication over Fading Channels, 2nd ed. 2005, 8.106).
+    """
+    snr = _snr(esno_db)
+    if bits_per_symbol == 1:
+        return qam_ber_rayleigh(esno_db, 1)
+    order = 2.0**bits_per_symbol
+    mean = 1.5 / (order - 1.0) * snr
+    slope, share = np.sqrt(mean / (1.0 + mean)), 1.0 - 1.0 / math.sqrt(order)
+    both = 1.0 - slope * (4.0 / math.pi) * np.arctan(1.0 / slope)
+    return np.asarray(2.0 * share * (1.0 - slope) - share**2 * both)
+
+
 def slow_rayleigh_outage(esno_db: ArrayLike, bits_per_use: ArrayLike) -> Array:
     """Probability that log2(1 + |h|^2 SNR) is below the rate: 1 - exp(-(2^R - 1)/SNR) (Tse & Viswanath 5.54)."""
     return -np.expm1(-(np.exp2(np.asarray(bits_per_use, dtype=np.float64)) - 1.0) / _snr(esno_db))
