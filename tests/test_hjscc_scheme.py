@@ -65,6 +65,16 @@ def test_more_room_and_less_noise_give_better_pictures() -> None:
     assert found[0.15, 10.0] > found[0.15, 0.0] > 12
 
 
+def test_the_rate_map_adds_up_to_the_payload() -> None:
+    one_shot, budget = scheme(), Budget.from_cbr(0.15, SHAPE, IdealSide())
+    burst = one_shot.encode(PICTURES[:1], budget, None)
+    found = one_shot.rate_map(PICTURES[0], budget)
+    assert found is not None and found.shape[0] * 3 == found.shape[1] * 2, "as the picture, 64 x 96"
+    assert int(np.ceil(float(found.double().sum()) - 1e-3)) == int(burst.valid[0])
+    assert float(found.std()) > 0
+    assert one_shot.rate_map(PICTURES[0], Budget(SHAPE, 1, IdealSide())) is None
+
+
 def test_a_batch_equals_its_pictures_one_by_one() -> None:
     one_shot, budget = scheme(), Budget.from_cbr(0.15, SHAPE, IdealSide())
     csi = TransmitCsi(torch.full((3,), 0.1), None)

@@ -21,7 +21,7 @@ from .air import check_shape, pad, padded_sides, unpad
 from .ends import Ends, Precision
 from .model import Sent
 from .rate_control import Allotment, allot
-from .rates import surprise_bits
+from .rates import counts_from_indices, spread, surprise_bits
 from .side import code_of_lmbda, decode_side, lmbda_from_code
 from .weights import Codec, pretrained
 
@@ -140,6 +140,29 @@ class Hjscc(OneShotScheme):
             raise InputError("the scheme hjscc needs a CBR in the study, or its option symbols_per_bit")
         preset, ends = self._ends.preset, self._ends
         return allot(coded.bits, preset.levels, ends.all, preset.round_up, ends.codec.side, side_uses, min(caps))
+
+    @torch.inference_mode()
+    def rate_map(self, picture: Tensor, budget: Budget) -> Tensor | None:
+        """Where a picture's symbols go, for a transmitter without CSI.
+
+        Args:
+            picture: uint8 [3, H, W].
+            budget: as for `encode`.
+
+        Returns:
+            float32 [h, w]: channel uses per position of the finest latents, all levels together (the payload's uses add up to
+            their number, rounded up); None where nothing fits.
+        """
+        allotment = self.allot(self.analyse(picture, self._lmbda_of(budget)), budget, LOWEST_SIDE_ESNO_DB)
+        if allotment is None:
+            return None
+        levels = self._ends.preset.levels
+        factors = [level.stride // min(other.stride for other in levels) for level in levels]
+        uses = [
+            spread(counts_from_indices(indices, level) / (2.0 * factor**2), factor)[0]
+            for indices, level, factor in zip(allotment.indices, levels, factors, strict=True)
+        ]
+        return torch.stack(uses).sum(0)
 
     def _decode(self, received: Tensor, noise_var: Tensor, data: bytes, shape: tuple[int, ...]) -> Tensor | None:
         ends = self._ends
