@@ -12,9 +12,9 @@ import torch
 def sionna_draws(generator: torch.Generator) -> Iterator[None]:
     """Within this context Sionna's CPU generator continues from one number of `generator`.
 
-    Importing Sionna reseeds torch's global generator; that is undone, too.
+    Importing Sionna reseeds torch's global generators; that is undone, too.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         from sionna.phy import config  # takes seconds to import
 
         seed = int(torch.randint(0, 2**62, (), generator=generator, device=generator.device))

@@ -304,3 +304,13 @@ def test_two_schemes_meet_the_very_same_channel_and_the_ledger_counts_pilots_and
     assert one.ledger.overhead["pilots"].tolist() == (slots * 512).tolist()
     assert one.ledger.overhead["prefix"].tolist() == (slots * 14 * 20).tolist()
     assert bool((one.ledger.cbr_with_overhead > one.ledger.cbr).all())
+
+
+def test_sionnas_generator_goes_on_as_if_we_had_drawn_nothing():
+    with sionna_draws(seeded()):
+        from sionna.phy import config
+    before = config.torch_rng("cpu").get_state()
+    drawn = [registry.build("channels", {"name": "tdl"}).generate(2, 10, generator=seeded(seed)) for seed in (3, 3, 4)]
+    assert torch.equal(config.torch_rng("cpu").get_state(), before)
+    paths = [realisation.tensors["paths"] for realisation in drawn]
+    assert torch.equal(paths[0], paths[1]) and not torch.equal(paths[0], paths[2])
