@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from jscclink.channels.awgn import Awgn, Noiseless
 from jscclink.channels.fading import Rayleigh
 from jscclink.errors import InputError
-from jscclink.simulator import registry
+from jscclink.simulator import registry, runner
 from jscclink.simulator.codecs.external.protocol import ExternalError
 from jscclink.simulator.codecs.external.scheme import External
 from jscclink.simulator.codecs.external.standalone import jscclink_worker as wire
 from jscclink.simulator.link import Link
 from jscclink.simulator.side import SideLink
+from jscclink.simulator.study import Study
 
 FOLDER = Path(__file__).parent / "external"
 WORKER = str(FOLDER / "worker.py")
@@ -181,6 +182,42 @@ def test_a_fault_costs_only_its_batch(made, tmp_path, fault):
     with pytest.raises(ExternalError):
         run(scheme)
     assert torch.equal(run(scheme).reconstruction.data, run(made()).reconstruction.data)
+
+
+def study(*arguments):
+    data = {
+        "name": "faults",
+        "images": {"set": "kodak", "pick": [5, 23], "crop": [32, 48]},
+        "channels": {"AWGN": "awgn"},
+        "schemes": {
+            "other": {"name": "external", "command": [sys.executable, WORKER, *map(str, arguments)]},
+            "uncoded": {"name": "uncoded"},
+        },
+        "esno_db": [5, 10],
+        "cbr": [0.2],
+        "metrics": ["psnr"],
+        "draws": 2,
+        "batch": {"items": 1},
+    }
+    return Study.from_mapping(data)
+
+
+def test_a_fault_in_a_study_is_told_and_made_up_for(tmp_path):
+    whole = runner.run(study("once-die-decode", FOLDER / "worker.py"), tmp_path / "whole")
+    assert whole.finished and len(whole.rows) == 4
+    first = runner.run(study("once-die-decode", tmp_path / "mark"), tmp_path / "faulty")
+    assert len(first.failures) == 1
+    assert re.search(r"batch 0 of other on AWGN at 5 dB.*external decoder.*exit code 7.*my last words", first.failures[0])
+    done = {(row.scheme, row.esno_db) for row in first.rows if row.finished}
+    assert done == {("other", 10.0), ("uncoded", 5.0), ("uncoded", 10.0)}, "the others are not touched"
+    again = runner.run(study("once-die-decode", tmp_path / "mark"), tmp_path / "faulty")
+    assert again.finished
+
+    def numbers(results):
+        return [(row.scheme, row.esno_db, row.metrics["psnr"], row.trials) for row in results.rows if row.scheme == "other"]
+
+    # the mark's name is part of the ids, and so of the seeds of no channel: the same numbers
+    assert numbers(again) == numbers(whole)
 
 
 def test_a_hanging_worker_is_ended_with_its_children(made):

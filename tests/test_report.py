@@ -11,9 +11,11 @@ import pytest
 import synthetic_results
 from PIL import Image
 from report_in_browser import chromium, needs_chromium, probed
+from typer.testing import CliRunner
 
 from jscclink.errors import InputError
-from jscclink.simulator import published
+from jscclink.simulator import published, runner
+from jscclink.simulator.cli import app
 from jscclink.simulator.report import (
     Chart,
     Comparison,
@@ -191,6 +193,26 @@ def test_samples_that_cannot_be():
         sample(study(), picture=2)
     with pytest.raises(InputError, match=r"SNRs \[3\] dB: the study has 0, 5, 10, 15 dB"):
         sample(study(), esno_db=[3])
+
+
+def test_on_the_command_line(tmp_path):
+    folder, page = tmp_path / "results", tmp_path / "page.html"
+    runner.run(study(draws=1), folder)
+    done = CliRunner().invoke(app, ["report", str(folder), "-o", str(page), "--picture", "1", "--esno", "10"])
+    assert done.exit_code == 0, done.output
+    text = page.read_text("utf-8")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+    assert [chart["title"] for chart in data["charts"]] == ["PSNR, AWGN"]
+    assert [one["scheme"] for one in data["comparisons"][0]["pictures"]] == ["uncoded", "JPEG"]
+    assert "Paired differences of psnr" in text
+    for arguments, words in (
+        ([str(tmp_path), "-o", str(page)], "no results of a study here"),
+        ([str(folder), "-o", str(tmp_path / "page.pdf")], "a report ends in .html"),
+        ([str(folder), "-o", str(page), "--x", "snr"], "no axis 'snr'; allowed: esno_db"),
+        ([str(folder), "-o", str(page), "--esno", "3"], "the study has 0, 5, 10, 15 dB"),
+    ):
+        refused = CliRunner().invoke(app, ["report", *arguments])
+        assert refused.exit_code == 2 and words in refused.output, refused.output
 
 
 PROBE = """

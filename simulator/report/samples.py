@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from jscclink.simulator.points import Point
     from jscclink.simulator.study import Study
 
-# with plotly's 4.8 MB and a third more for base64 this stays under the report's 10 MB
-MOST_PNG_BYTES = 3_300_000
+# with plotly's 4.8 MB and a third more for base64 this leaves a megabyte of the report's 10 to curves and tables
+MOST_PNG_BYTES = 3_000_000
 _WINDOWS = ((512, 768), (384, 512), (256, 384), (224, 288), (192, 256), (144, 192), (96, 128))
 _MOST_SYMBOLS = 1500
 
