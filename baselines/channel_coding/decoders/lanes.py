@@ -15,8 +15,11 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.extending import intrinsic
 
 LANES = 64
+# numba's decorator, for type checkers: what it makes is called without the typing context that the function takes
+lane_operation: Any = intrinsic
 
 INT, _BYTE = ir.IntType(64), ir.IntType(8)
 ROW = ir.VectorType(_BYTE, LANES)

@@ -7,7 +7,6 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from jscclink.baselines.channel_coding.decoders.lanes import (
     BYTES,
@@ -21,6 +20,7 @@ from jscclink.baselines.channel_coding.decoders.lanes import (
     WORDS,
     call,
     either_width,
+    lane_operation,
     magnitude,
     operation,
     permute,
@@ -33,7 +33,7 @@ LIST_SIZES = (1, 2, 4, 8, 16, 32)
 _METRIC_SHIFT = 8
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@lane_operation
 def least_reliable(
     typingctx: Any, llr: Any, source: Any, count: Any, keep: Any, order: Any, kept: Any, sizes: Any, places: Any
 ) -> Any:
@@ -68,7 +68,7 @@ def least_reliable(
     )
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@lane_operation
 def flip_costs(
     typingctx: Any, kept: Any, size: Any, least: Any, maps: Any, node_map: Any, parity: Any, costs: Any, wide: Any
 ) -> Any:
@@ -125,7 +125,7 @@ def _merge(builder: Any, keys: Any, size: int) -> Any:
     return keys
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@lane_operation
 def fork(typingctx: Any, metrics: Any, costs: Any, maps: Any, ancestry: Any, choice: Any, list_size: Any, in_order: Any) -> Any:
     """Let every path go two ways, at costs[0] and costs[1], and keep the best `list_size` of each code word, best first.
 

@@ -7,7 +7,6 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from jscclink.baselines.channel_coding.decoders.lanes import (
     BYTES,
@@ -20,6 +19,7 @@ from jscclink.baselines.channel_coding.decoders.lanes import (
     WORDS,
     call,
     either_width,
+    lane_operation,
     magnitude,
     operation,
     shuffle,
@@ -37,7 +37,7 @@ def _quarter(builder: Any, value: Any) -> Any:
     return builder.lshr(builder.add(value, splat(ROW, 2)), splat(ROW, 2))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@lane_operation
 def left_llrs(typingctx: Any, llr: Any, source: Any, target: Any, half: Any, maps: Any, reach: Any) -> Any:
     """LLRs of a node's left child: llr[target + i] = boxplus of llr[source + i] and llr[source + half + i].
 
@@ -61,7 +61,7 @@ def left_llrs(typingctx: Any, llr: Any, source: Any, target: Any, half: Any, map
     return operation(types.void(BYTES, INTEGER, INTEGER, INTEGER, BYTES, INTEGER), emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@lane_operation
 def right_llrs(
     typingctx: Any, llr: Any, source: Any, target: Any, half: Any, maps: Any, llr_map: Any, bits: Any, left: Any, wide: Any
 ) -> Any:
@@ -86,7 +86,7 @@ def right_llrs(
     return operation(types.void(BYTES, INTEGER, INTEGER, INTEGER, BYTES, INTEGER, BYTES, INTEGER, INTEGER), emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@lane_operation
 def join_bits(typingctx: Any, bits: Any, left: Any, target: Any, half: Any, maps: Any, bit_map: Any, wide: Any) -> Any:
     """A node's bits from its children's: bits[target + i] = bits[left + i] xor bits[target + half + i]."""
 
@@ -104,7 +104,7 @@ def join_bits(typingctx: Any, bits: Any, left: Any, target: Any, half: Any, maps
     return operation(types.void(BYTES, INTEGER, INTEGER, INTEGER, BYTES, INTEGER, INTEGER), emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@lane_operation
 def shuffle_rows(typingctx: Any, rows: Any, first: Any, count: Any, source: Any, source_row: Any, wide: Any) -> Any:
     """rows[first + i] = rows[first + i][source]."""
 
@@ -121,7 +121,7 @@ def shuffle_rows(typingctx: Any, rows: Any, first: Any, count: Any, source: Any,
     return operation(types.void(BYTES, INTEGER, INTEGER, BYTES, INTEGER, INTEGER), emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@lane_operation
 def hard_bits(
     typingctx: Any, llr: Any, source: Any, bits: Any, target: Any, count: Any, maps: Any, llr_map: Any, wide: Any
 ) -> Any:
@@ -142,7 +142,7 @@ def hard_bits(
     return operation(types.void(BYTES, INTEGER, BYTES, INTEGER, INTEGER, BYTES, INTEGER, INTEGER), emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@lane_operation
 def penalties(typingctx: Any, llr: Any, source: Any, count: Any, maps: Any, reach: Any, costs: Any) -> Any:
     """What bits cost against llr[source : source + count], log(1 + exp(-llr)) each with the sign of the bit; count <= 256.
 
@@ -165,7 +165,7 @@ def penalties(typingctx: Any, llr: Any, source: Any, count: Any, maps: Any, reac
     return operation(types.void(BYTES, INTEGER, INTEGER, BYTES, INTEGER, WORD_INTS), emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@lane_operation
 def pack_bits(typingctx: Any, bits: Any, source: Any, count: Any, words: Any) -> Any:
     """uint64 words[i]: bit `lane` set where bits[source + i] is -1."""
 
