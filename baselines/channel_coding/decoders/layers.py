@@ -36,8 +36,8 @@ class Layout(NamedTuple):
     source: NDArray[np.int32]  # [2, blocks * edges] where a block of lanes is read, in even and odd iterations
     target: NDArray[np.int32]  # [2, edges] where a layer writes its columns
     check_source: NDArray[np.int32]  # as `source`, for the syndrome after the iteration
-    place: NDArray[np.int32]  # [received] address of each received bit of the first code word
-    output: NDArray[np.int32]  # [2, k] address of each decided bit after even and odd iterations
+    place: NDArray[np.uint32]  # [received] address of each received bit of the first code word
+    output: NDArray[np.uint32]  # [2, k] address of each decided bit after even and odd iterations
     template: NDArray[np.int8]  # [size] the buffer without any reception: zero, and certainty for the filler bits
     columns: NDArray[np.int64]  # [columns] address of each column
 
@@ -111,8 +111,8 @@ def make_layout(block: CodeBlock, received: NDArray[np.int64], words: int) -> La
         source=np.array(sources, np.int32).reshape(2, -1),
         target=np.array(targets, np.int32).reshape(2, -1),
         check_source=np.array(checks, np.int32).reshape(2, -1),
-        place=place[received].astype(np.int32),
-        output=output.astype(np.int32),
+        place=place[received].astype(np.uint32),
+        output=output.astype(np.uint32),
         template=template,
         columns=np.array([2 * c * stride for c in range(core)], np.int64),
     )

@@ -51,11 +51,14 @@ def _quantise(llr: Any, out: Any) -> None:
 
 @njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
 def _load(llr: Any, first: int, count: int, layout: Any, values: Any, quantised: Any) -> None:
-    values[:] = layout.template
+    template = layout.template
+    for i in range(template.size):  # a loop becomes vector code, the assignment of a slice does not
+        values[i] = template[i]
     for word in range(count):
         _quantise(llr[first + word], quantised)
+        lane = values[word:]
         for i in range(quantised.size):
-            values[layout.place[i] + word] = quantised[i]
+            lane[layout.place[i]] = quantised[i]
     for column in layout.columns:
         for i in range(LANES):
             values[column + layout.lanes + i] = values[column + i]
@@ -94,8 +97,9 @@ def _failed_words(layout: Any, blocks: Any, side: Any, settled: Any, softening: 
 def _read_off(values: Any, places: Any, word: Any, bits: Any) -> Any:
     """Hard decisions of one code word into `bits`; False where a posterior is zero."""
     zeros = 0
+    lane = values[word:]
     for i in range(bits.size):
-        value = values[places[i] + word]
+        value = lane[places[i]]
         bits[i] = value < 0
         zeros += value == 0
     return zeros == 0
