@@ -74,9 +74,9 @@ class HjsccFeedback(TurnTakingScheme):
     Parameters
     ----------
     preset : str
-        Whose shipped weights to use.
+        Whose shipped weights to use; they have to be trained for feedback after every latent.
     turns : int
-        In how many turns the latents are sent; at most one per latent. 1 is no feedback.
+        In how many turns the latents are sent; at most one per latent (what the weights are trained for). 1 is no feedback.
     lmbda, esno_db, precision, codec
         As for `Hjscc`.
     """
@@ -84,7 +84,7 @@ class HjsccFeedback(TurnTakingScheme):
     def __init__(
         self,
         *,
-        preset: str = "hjscc-tiny",
+        preset: str = "hjscc-tiny-feedback",
         turns: int = 4,
         lmbda: float | None = None,
         esno_db: float = 10.0,
