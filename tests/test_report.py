@@ -9,10 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import synthetic_results
+import torch
 from PIL import Image
 from report_in_browser import chromium, needs_chromium, probed
 from typer.testing import CliRunner
 
+from jscclink.baselines.uncoded import Uncoded
 from jscclink.errors import InputError
 from jscclink.simulator import published, runner
 from jscclink.simulator.cli import app
@@ -186,6 +188,12 @@ def test_samples_are_what_the_link_gives():
     assert "10 dB" in jpeg.title and len(uncoded.real) > 100
     # QPSK at 10 dB: unit energy and a tenth of noise
     assert np.hypot(jpeg.real, jpeg.imag).mean() == pytest.approx(1.0, abs=0.1)
+
+
+def test_rate_maps_of_schemes_that_have_them(monkeypatch):
+    monkeypatch.setattr(Uncoded, "rate_map", lambda self, picture, budget: torch.arange(6.0).reshape(2, 3), raising=False)
+    (found,) = sample(study(), esno_db=[5]).rate_maps
+    assert (found.title, found.values) == ("uncoded, CBR 0.5", ((0.0, 1.0, 2.0), (3.0, 4.0, 5.0)))
 
 
 def test_samples_that_cannot_be():

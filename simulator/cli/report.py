@@ -38,8 +38,9 @@ def report(
     found = results_in(results)
     points = literature.read(published) if published is not None else []
     snrs = [values.number(value, "--esno") for value in esno or []]
-    samples = _samples(found, folder, picture, snrs) if pictures and found.images else None
-    data = adapter.report_from_results(found, x=x, published=points, systems=system or (), samples=samples)
+    data = adapter.report_from_results(found, x=x, published=points, systems=system or ())
+    if pictures and found.images:
+        data = adapter.with_samples(data, _samples(found, folder, picture, snrs))
     typer.echo(str(write(data, output)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jscclink.errors import InputError
@@ -26,7 +27,6 @@ def report_from_results(
     x: str | None = None,
     published: Sequence[Published] = (),
     systems: Sequence[str] = (),
-    samples: Samples | None = None,
 ) -> ReportData:
     """Everything about a study on one page.
 
@@ -40,8 +40,6 @@ def report_from_results(
         Drawn beside the curves that they belong to (`published.read`).
     systems : sequence of str
         Which of the published systems; empty: all.
-    samples : Samples, optional
-        Pictures, constellations and rate maps (`samples.sample`).
 
     Raises
     ------
@@ -55,7 +53,6 @@ def report_from_results(
             f"{results.name!r} has no results yet; run it" if axis is None else f"no axis {axis!r}; allowed: {allowed}"
         )
     beside = _published(results, axis, published, systems)
-    samples = samples or Samples()
     pictures = f"{len(results.images)} pictures" if results.images else "blocks of bits"
     return ReportData(
         title=results.name,
@@ -65,13 +62,15 @@ def report_from_results(
         command=_command(results.name),
         provenance=_provenance(results),
         charts=tuple(_charts(results, axis, beside)),
-        comparisons=samples.comparisons,
-        constellations=samples.constellations,
-        rate_maps=samples.rate_maps,
         tables=tuple(_tables(results)),
         notices=tuple(_notices(results)),
         citations=citations(results),
     )
+
+
+def with_samples(data: ReportData, samples: Samples) -> ReportData:
+    """The report with pictures, constellations and rate maps (`samples.sample`)."""
+    return replace(data, comparisons=samples.comparisons, constellations=samples.constellations, rate_maps=samples.rate_maps)
 
 
 def _command(name: str) -> str:

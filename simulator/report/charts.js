@@ -112,7 +112,7 @@ function drawChart(figure) {
   if (chart.log_y && seen.length) {
     // whole decades: a tick is always there
     const decades = [Math.floor(Math.log10(Math.min(...seen))), Math.ceil(Math.log10(Math.max(...seen)))];
-    layout.yaxis.range = decades[0] < decades[1] ? decades : [decades[0] - 1, decades[1]];
+    layout.yaxis.range = [Math.min(decades[0], decades[1] - 1) - 0.04, decades[1] + 0.06];
   }
   Plotly.react(figure.querySelector(".plot"), shown.flatMap((s) => tracesOf(s, chart)), layout, PLOT_OPTIONS);
 }
