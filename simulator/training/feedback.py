@@ -20,9 +20,7 @@ from jscclink.simulator.codecs.hjscc.rates import counts_from_indices, group_ind
 from .objective import LEAST_POWER, OperatingPoints, Terms, batch_eta, over_channel
 
 
-def feedback_terms(
-    model: HJSCC, image: Tensor, points: OperatingPoints, channel: Channel, generator: torch.Generator
-) -> Terms:
+def feedback_terms(model: HJSCC, image: Tensor, points: OperatingPoints, channel: Channel, generator: torch.Generator) -> Terms:
     """As `objective.forward_terms`, with perfect feedback after every latent and without a clean path.
 
     The rate is set by the bits of the clean walk, which is what a transmitter knows before it begins.
