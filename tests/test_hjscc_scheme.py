@@ -22,6 +22,7 @@ from jscclink.simulator.codecs.hjscc.weights import load_weights, save_weights
 from jscclink.simulator.link import Link
 from jscclink.simulator.scheme import Budget, Reception, Reconstruction, TransmitCsi
 from jscclink.simulator.side import IdealSide
+from jscclink.simulator.study import StudyScheme
 
 CODEC = micro_codec()
 LINEAR = micro_codec(shake=0.0)
@@ -229,4 +230,5 @@ def test_fading_without_csi_at_the_transmitter() -> None:
 
 def test_the_fingerprint_is_that_of_the_weights() -> None:
     other = replace(CODEC, card={**CODEC.card, "files": [{"sha256": "1" * 64}]})
-    assert Hjscc(codec=other).fingerprint != scheme().fingerprint
+    assert Hjscc(codec=other).fingerprint() != scheme().fingerprint()
+    assert StudyScheme.of("hjscc", scheme()).fingerprint == CODEC.fingerprint, "a study can ask for it"

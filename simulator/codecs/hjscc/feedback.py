@@ -92,7 +92,6 @@ class HjsccFeedback(TurnTakingScheme):
         codec: Codec | None = None,
     ) -> None:
         self._ends = Ends(codec or pretrained(preset), precision)
-        self.fingerprint = self._ends.codec.fingerprint
         latents = len(self._ends.all)
         if not 1 <= turns <= latents:
             raise InputError(f"turns must lie within 1..{latents}, the number of latents of {preset!r}; got {turns}")
@@ -101,6 +100,10 @@ class HjsccFeedback(TurnTakingScheme):
         self._lmbda, self._esno_db = lmbda, esno_db
         parts = np.array_split(np.arange(latents), turns)
         self._turns = [range(int(p[0]), int(p[-1]) + 1) for p in parts]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights: ids of operating points change with them."""
+        return self._ends.codec.fingerprint
 
     def air_uses(self, budget: Budget) -> int | None:
         return None if budget.uses is None else len(self._turns) * budget.uses

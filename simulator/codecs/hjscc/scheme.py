@@ -80,8 +80,11 @@ class Hjscc(OneShotScheme):
         if lmbda is not None and not LMBDA_RANGE[0] <= lmbda <= LMBDA_RANGE[1]:
             raise InputError(f"lmbda must lie within {LMBDA_RANGE[0]:g}..{LMBDA_RANGE[1]:g}; got {lmbda}")
         self._ends = Ends(codec or pretrained(preset), precision)
-        self.fingerprint = self._ends.codec.fingerprint
         self._symbols_per_bit, self._lmbda, self._esno_db = symbols_per_bit, lmbda, esno_db
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights: ids of operating points change with them."""
+        return self._ends.codec.fingerprint
 
     @torch.inference_mode()
     def encode(self, source: Tensor, budget: Budget, csi: TransmitCsi | None) -> Burst:
