@@ -36,10 +36,14 @@ demo: $(VENV)/.ready
 	$(BIN)/jscclink plot demo/results --metric outage -o demo/outage.png > /dev/null
 	$(BIN)/jscclink export demo/results -o demo/results.csv > /dev/null
 	for snr in 4 8 16; do $(BIN)/jscclink show kodim23 --scheme 'digital:mcs=16qam 1/2' --esno $$snr --cbr 1/12 -o demo/received_$${snr}dB.png; done
+	for snr in 4 8 16; do $(BIN)/jscclink show kodim23 --scheme hjscc --esno $$snr --cbr 1/12 -o demo/hjscc_$${snr}dB.png; done
+	$(BIN)/jscclink report demo/results -o demo/report.html
 	@echo; echo 'The demo is in demo/:'
+	@echo '  report.html            everything on one page: open it in a browser'
 	@echo '  psnr.pdf, psnr.png     PSNR over SNR on AWGN (the cliff) and slow Rayleigh fading, with the capacity bound'
 	@echo '  outage.png             outage rate over SNR'
 	@echo '  received_*dB.png       a picture below, just above and far above the threshold of 16-QAM 1/2'
+	@echo '  hjscc_*dB.png          the same by HJSCC: no cliff'
 	@echo '  curves.txt             the table; results.csv: every number with its interval; results/: the store'
 
 test: $(VENV)/.ready
