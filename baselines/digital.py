@@ -58,6 +58,7 @@ class Digital(OneShotScheme):
     ) -> None:
         self._source: SourceCodec = registry.build("sources", source)
         self._transport = Transport(mcs, block_length, code, demapper)
+        self.bits_per_use = self._transport.mcs.efficiency
         self._concealment: Concealment = concealment
 
     def layout(self, budget: Budget) -> Layout | None:

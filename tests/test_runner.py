@@ -247,7 +247,7 @@ def group_is_gone(group):
 
 @pytest.mark.parametrize("processes, how", [(1, signal.SIGKILL), (2, signal.SIGKILL), (1, signal.SIGTERM), (2, signal.SIGINT)])
 def test_a_run_that_is_stopped_goes_on_where_it_was(faults, tmp_path, processes, how):
-    study = shaky(schemes={"A": {"name": "shaky", "seconds": 0.03}}, stop={"most_trials": 200})
+    study = shaky(schemes={"A": {"name": "shaky", "seconds": 0.1}}, stop={"most_trials": 200})
     process = started(study, tmp_path / "a", processes)
     process.send_signal(how)
     assert process.wait(60) == (-9 if how == signal.SIGKILL else 130)

@@ -64,4 +64,4 @@ def test_without_the_package_the_name_is_unknown(tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     done = jscclink({**os.environ}, "run", "study.yaml", cwd=tmp_path)
     assert done.returncode == 2
-    assert "'erasure'" in done.stderr
+    assert "no scheme is called 'thumbnail'" in done.stderr
