@@ -1,6 +1,7 @@
 """The runner: the same table whoever computed it and whatever happened on the way."""
 
 import csv
+import functools
 import importlib
 import os
 import random
@@ -225,7 +226,9 @@ def started(study, folder, processes):
     path = folder.parent / "study.yaml"
     path.write_text(study.text)
     arguments = [sys.executable, "-c", textwrap.dedent(RUN), str(path), str(folder), str(processes), FAULTS]
-    process = subprocess.Popen(arguments, start_new_session=True)
+    # a shell starts what it puts into the background with SIGINT ignored, and that is inherited
+    restore = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(arguments, start_new_session=True, preexec_fn=restore)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if (folder / LOG).exists() and (folder / LOG).read_bytes().count(b"\n") >= 5:
