@@ -84,6 +84,7 @@ _OURS: dict[str, dict[str, str]] = {
     "sides": {
         "coded": "jscclink.baselines.side:CodedSide",
         "ideal": "jscclink.simulator.side:IdealSide",
+        "free": "jscclink.simulator.side:FreeSide",
         "normal": "jscclink.baselines.side:NormalSide",
     },
     "sources": {

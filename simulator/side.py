@@ -1,8 +1,8 @@
 """How side information travels, and what it costs.
 
-Three ways, always counted: `ideal` (error-free at capacity: a lower bound on the cost, as most papers assume), `normal`
+Three ways that count it: `ideal` (error-free at capacity: a lower bound on the cost, as most papers assume), `normal`
 (the normal approximation at finite block length, lost with the stated probability) and `coded` (a real code over the same
-channel).
+channel). A fourth, `free`, counts nothing and serves ablations only.
 """
 
 from __future__ import annotations
@@ -39,6 +39,16 @@ class SideLink(ABC):
     @abstractmethod
     def carry(self, side: Side, noise_var: Tensor, transmit: Transmit, generator: torch.Generator) -> ReceivedSide:
         """Side information as received; None for an item where it was lost."""
+
+
+class FreeSide(SideLink):
+    """Error-free and at no cost: no system, but what side information costs shows against it (an ablation)."""
+
+    def uses(self, n_bytes: Tensor, noise_var: Tensor) -> Tensor:
+        return torch.zeros_like(n_bytes, dtype=torch.int64)
+
+    def carry(self, side: Side, noise_var: Tensor, transmit: Transmit, generator: torch.Generator) -> ReceivedSide:
+        return side
 
 
 class IdealSide(SideLink):

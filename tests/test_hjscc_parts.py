@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from jscclink.simulator.codecs.hjscc.attention import AttentionBlock, CountLinea
 from jscclink.simulator.codecs.hjscc.blocks import BLOCKS, Conditioning
 from jscclink.simulator.codecs.hjscc.likelihood import bounded_scale, likelihood
 from jscclink.simulator.codecs.hjscc.model import HJSCC
-from jscclink.simulator.codecs.hjscc.presets import Preset, preset_by_name
+from jscclink.simulator.codecs.hjscc.presets import Preset, ablated, preset_by_name
 from jscclink.simulator.codecs.hjscc.rate_control import allot
 from jscclink.simulator.codecs.hjscc.side import (
     LMBDA_CODES,
@@ -111,6 +113,38 @@ def test_the_published_ledger_of_side_information() -> None:
     most = sum(level.table[-1] * n for level, n in zip(levels, positions, strict=True)) / 2 / values
     assert least == pytest.approx(0.01636, abs=1e-5)
     assert most == pytest.approx(0.2617, abs=1e-4)
+
+
+def test_ablated_presets_lack_what_their_names_say_and_survive_json() -> None:
+    whole = preset_by_name("hjscc-tiny")
+    assert [level.group for level in ablated(whole, ("groups",)).levels] == [1] * len(whole.levels)
+    assert ablated(whole, ("dynamic_rate",)).fixed_rate and not whole.fixed_rate
+    both = ablated(whole, ("rate_attention", "groups"))
+    assert both.name == "hjscc-tiny-without-rate_attention-without-groups"
+    assert Preset.from_dict(json.loads(json.dumps(both.to_dict()))) == both
+
+
+def test_at_a_fixed_rate_every_position_wants_the_mean() -> None:
+    probability = torch.rand(2, 3, 4, 6, generator=torch.Generator().manual_seed(1))
+    free, fixed = rates.surprise_bits(probability), rates.surprise_bits(probability, fixed_rate=True)
+    assert torch.allclose(fixed.sum((1, 2)), free.sum((1, 2)))
+    assert float(fixed.std((1, 2)).max()) < 1e-5 < float(free.std((1, 2)).min())
+
+
+@pytest.mark.parametrize("kind", ["film", "none"])
+def test_without_rate_attention_the_coder_is_blind_to_counts(kind: str) -> None:
+    model = micro_model(replace(MICRO, rate_attention=kind))
+    with torch.no_grad():
+        for coder in model.coders:
+            coder.encoder_count.weight.normal_(generator=torch.Generator().manual_seed(1))
+    lmbda = torch.full((1,), 64.0)
+    sent = model.transmit(pictures(1, 64, 96).float() / 127.5 - 1, lmbda)[0][0]
+    cond, level = model.channel_conditioning(lmbda, torch.full((1,), 10.0)), MICRO.levels[0]
+    few = torch.ones(1, *(n // level.group for n in sent.z.shape[2:]), dtype=torch.int64)
+    wanted = torch.rand(1, *sent.z.shape[2:])
+    one = model.encode_symbols(0, sent, wanted, few, cond)
+    two = model.encode_symbols(0, sent, 2 * wanted, 3 * few, cond)
+    assert torch.equal(one, two) == (kind == "none")
 
 
 def random_maps(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, ...]:

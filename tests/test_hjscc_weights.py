@@ -83,6 +83,14 @@ def test_unknown_presets_and_missing_weights_are_named() -> None:
         pretrained("hjscc-paper")
 
 
+def test_a_folder_of_weights_stands_for_a_preset(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    save_weights(folder, CODEC.model, CODEC.side, {"lmbda_at_sixteenth": 128.0, "lmbda_slope": 1.3})
+    assert Hjscc(preset=str(folder)).fingerprint() == load_weights(folder).fingerprint
+    with pytest.raises(InputError, match=r"has no card\.json; give a folder written by"):
+        Hjscc(preset=str(tmp_path / "missing"))
+
+
 def test_shipped_weights_stay_under_the_size_of_a_shard_and_say_how_they_were_made() -> None:
     codec = pretrained("hjscc-tiny")
     for entry in codec.card["files"]:

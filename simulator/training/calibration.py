@@ -26,7 +26,7 @@ def index_maps(model: HJSCC, image: Tensor, lmbda: float, cbr: float) -> list[li
     """Index maps of a batch coded at one lambda and one eta: per image, per level."""
     ones = torch.ones(image.shape[0])
     sent, _ = model.transmit(image, lmbda * ones)
-    bits = [surprise_bits(s.probability) for s in sent]
+    bits = [surprise_bits(s.probability, model.preset.fixed_rate) for s in sent]
     eta = batch_eta(bits, OperatingPoints(lmbda * ones, cbr * ones, ones), image[0].numel())
     maps = [
         group_indices(b, eta, level, model.preset.round_up).numpy() for b, level in zip(bits, model.preset.levels, strict=True)

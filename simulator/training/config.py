@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jscclink.simulator.codecs.hjscc.presets import preset_by_name
+from jscclink.simulator.codecs.hjscc.presets import Preset, ablated, preset_by_name
 
 
 class TrainingConfig(BaseModel):
@@ -15,6 +15,7 @@ class TrainingConfig(BaseModel):
 
     Attributes:
         preset: the model's preset.
+        without: parts of the preset to leave out, see `presets.ablated`.
         data: folder of pictures.
         output: folder for checkpoints and log.
         seed: root of all randomness.
@@ -46,6 +47,7 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: str
+    without: tuple[Literal["rate_attention", "groups", "dynamic_rate"], ...] = ()
     data: Path
     output: Path
     seed: int = 1
@@ -79,14 +81,19 @@ class TrainingConfig(BaseModel):
     klt_crops: int = Field(700, gt=0)
     tensorboard: bool = False
 
+    @property
+    def model_preset(self) -> Preset:
+        """What the model is built from."""
+        return ablated(preset_by_name(self.preset), self.without) if self.without else preset_by_name(self.preset)
+
     @model_validator(mode="after")
     def _ranges(self) -> TrainingConfig:
         for name in ("cbr", "esno_db"):
             low, high = getattr(self, name)
             if low > high or (name == "cbr" and low <= 0):
                 raise ValueError(f"{name} is [{low}, {high}]; give [low, high] with low <= high, above 0 for cbr")
-        if self.crop % preset_by_name(self.preset).multiple or self.validation_crop % preset_by_name(self.preset).multiple:
-            multiple = preset_by_name(self.preset).multiple
+        multiple = self.model_preset.multiple
+        if self.crop % multiple or self.validation_crop % multiple:
             raise ValueError(
                 f"crop is {self.crop}, validation_crop {self.validation_crop}; {self.preset} needs multiples of {multiple}"
             )

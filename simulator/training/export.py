@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 
 from jscclink.errors import InputError
 from jscclink.simulator.codecs.hjscc.model import HJSCC
-from jscclink.simulator.codecs.hjscc.presets import preset_by_name
 from jscclink.simulator.codecs.hjscc.weights import save_weights
 
 from .calibration import fit_side_model
@@ -41,7 +40,7 @@ def export(config: TrainingConfig, folder: Path, command: str) -> Path:
         raise InputError(f"output: {str(config.output)!r} holds no checkpoint; train first")
     head = json.loads(head_file.read_text(encoding="utf-8"))
     tensors = load_file(config.output / head["file"])
-    model = HJSCC(preset_by_name(config.preset))
+    model = HJSCC(config.model_preset)
     model.load_state_dict({k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")})
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval()

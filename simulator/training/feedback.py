@@ -28,7 +28,7 @@ def feedback_terms(model: HJSCC, image: Tensor, points: OperatingPoints, channel
     values = image[0].numel()
     with torch.no_grad():
         planned, _ = model.transmit(image, points.lmbda)
-        eta = batch_eta([surprise_bits(sent.probability) for sent in planned], points, values)
+        eta = batch_eta([surprise_bits(sent.probability, model.preset.fixed_rate) for sent in planned], points, values)
     cond = model.conditioning(points.lmbda, points.esno_db)
     channel_cond = model.channel_conditioning(points.lmbda, points.esno_db)
     features = model.bottom_up(image, model.clean_conditioning(points.lmbda))
@@ -43,7 +43,7 @@ def feedback_terms(model: HJSCC, image: Tensor, points: OperatingPoints, channel
         noisy = mean + torch.rand(mean.shape, generator=generator).to(mean.device) - 0.5
         sampled = likelihood(noisy, prior.mean, prior.scale)
         nats = nats - sampled.log().sum((1, 2, 3)) / values
-        bits = surprise_bits(probability.detach())
+        bits = surprise_bits(probability.detach(), model.preset.fixed_rate)
         indices = group_indices(bits, eta, block.level, model.preset.round_up)
         mask = prefix_mask(counts_from_indices(indices, block.level), block.level.table[-1])
         sent = Sent(mean, prior, probability, sampled, state.d)

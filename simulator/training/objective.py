@@ -82,7 +82,7 @@ def forward_terms(
     nats = torch.zeros(batch, device=image.device)
     energy = torch.zeros(batch, device=image.device)
     reals = torch.zeros(batch, device=image.device)
-    maps_of_bits = [surprise_bits(latent.probability.detach()) for latent in sent]
+    maps_of_bits = [surprise_bits(latent.probability.detach(), model.preset.fixed_rate) for latent in sent]
     eta = batch_eta(maps_of_bits, points, values)
     for number, (latent, bits) in enumerate(zip(sent, maps_of_bits, strict=True)):
         level = model.blocks[number].level

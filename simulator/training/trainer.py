@@ -19,7 +19,6 @@ from torch import nn
 from jscclink.errors import InputError
 from jscclink.simulator.codecs.hjscc.klt import initialise_linear_path
 from jscclink.simulator.codecs.hjscc.model import HJSCC
-from jscclink.simulator.codecs.hjscc.presets import preset_by_name
 from jscclink.simulator.codecs.hjscc.weights import load_weights
 from jscclink.simulator.registry import build
 
@@ -80,7 +79,7 @@ class Trainer:
         self.config = config
         self.workers = workers or Workers.join()
         self.channels = [build("channels", spec) for spec in config.channels]
-        preset = preset_by_name(config.preset)
+        preset = config.model_preset
         train, val = split_names(config.data)
         self.images: ImageSet = load_images(config.data, train, config.crop)
         held_out = load_images(config.data, val, config.validation_crop)
@@ -174,7 +173,7 @@ class Trainer:
     def _start_from(self, folder: Path) -> None:
         codec = load_weights(folder)
         if codec.model.preset != self.model.preset:
-            raise InputError(f"start_from: {str(folder)!r} holds {codec.model.preset.name}, not {self.config.preset}")
+            raise InputError(f"start_from: {str(folder)!r} holds {codec.model.preset.name}, not {self.model.preset.name}")
         self.model.load_state_dict(codec.model.state_dict())
 
     def _autocast(self) -> torch.autocast:

@@ -20,7 +20,7 @@ RATE_CORRECTIONS = 2
 def rate(model: HJSCC, image: Tensor, points: OperatingPoints) -> float:
     """CBR of a batch's payload with the counts rounded to their tables."""
     sent, _ = model.transmit(image, points.lmbda)
-    bits = [surprise_bits(s.probability) for s in sent]
+    bits = [surprise_bits(s.probability, model.preset.fixed_rate) for s in sent]
     eta = batch_eta(bits, points, image[0].numel())
     reals = 0.0
     for b, block in zip(bits, model.blocks, strict=True):

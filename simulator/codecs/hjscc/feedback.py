@@ -74,7 +74,8 @@ class HjsccFeedback(TurnTakingScheme):
     Parameters
     ----------
     preset : str
-        Whose shipped weights to use; they have to be trained for feedback after every latent.
+        Whose shipped weights to use, or a folder of weights (a path with a slash); they have to be trained for
+        feedback after every latent.
     turns : int
         In how many turns the latents are sent; at most one per latent (what the weights are trained for). 1 is no feedback.
     lmbda, esno_db, precision, codec
@@ -176,7 +177,7 @@ class HjsccFeedback(TurnTakingScheme):
             features = model.bottom_up(image, model.clean_conditioning(lmbda))
             sent, _ = model.transmit(image, lmbda)
         assert budget.uses is not None
-        return Plan(image, features, [surprise_bits(s.probability) for s in sent], budget.uses)
+        return Plan(image, features, [surprise_bits(s.probability, self._ends.preset.fixed_rate) for s in sent], budget.uses)
 
     def _send(
         self, numbers: range, plan: Plan, end: End, budget: Budget, known_esno_db: float | None
@@ -194,7 +195,7 @@ class HjsccFeedback(TurnTakingScheme):
         with ends.autocast():
             cond = ends.model.conditioning(lmbda, torch.tensor([clamp_esno_db(esno_db)]))
             sent, _ = ends.model.walk(plan.image, plan.features, end.state, numbers, lmbda, cond)
-        bits = [surprise_bits(s.probability) for s in sent]
+        bits = [surprise_bits(s.probability, self._ends.preset.fixed_rate) for s in sent]
         later = range(numbers[-1] + 1, len(ends.all))
         left = range(numbers[0], len(ends.all))
         turns_left = sum(t[0] > numbers[-1] for t in self._turns)

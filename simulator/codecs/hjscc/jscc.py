@@ -34,6 +34,7 @@ class JsccCoder(nn.Module):
             raise ValueError(f"a level's largest count ({k}) must equal its latent channels ({z})")
         self.linear_path = preset.linear_path
         self.per_count = preset.rate_attention == "attention"
+        self.rate_blind = preset.rate_attention == "none"
         # log amplitude per symbol and, on top, per entry of the count table
         self.log_amplitude = nn.Parameter(torch.zeros(k))
         self.log_amplitude_by_count = nn.Parameter(torch.zeros(len(level.table), k))
@@ -78,6 +79,8 @@ class JsccCoder(nn.Module):
         Returns:
             float32 [B, largest, h, w]; the caller sends the first `count` of every position.
         """
+        if self.rate_blind:
+            probability, wanted, indices = torch.ones_like(probability), torch.zeros_like(wanted), torch.zeros_like(indices)
         seen = torch.cat([z / prior.unit, prior.mean / prior.unit, (prior.scale / prior.unit).log(), 1.0 - probability], dim=1)
         seen = torch.cat([seen, torch.log1p(wanted)[:, None]], dim=1)
         h = self.encoder_in(torch.cat([seen.to(d.dtype), d], dim=1))
@@ -102,6 +105,8 @@ class JsccCoder(nn.Module):
         Returns:
             z_hat float32 [B, z, h, w]; features [B, width, h, w].
         """
+        if self.rate_blind:
+            indices = torch.zeros_like(indices)
         received = torch.where(mask, received, 0.0)
         amplitude = self._amplitude(indices)
         mean, var = prior.mean / prior.gain, (prior.scale / prior.gain).square()

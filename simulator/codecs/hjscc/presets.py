@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from jscclink.errors import InputError
@@ -56,8 +56,11 @@ class Preset:
         backbone_snr: whether the backbone is conditioned on the SNR as well as on lambda.
         jscc_width: width of the per-block JSCC coders.
         jscc_depth: residual or attention blocks in each JSCC coder.
-        rate_attention: "film" (feature-wise modulation and convolutions) or "attention" (windowed attention blocks).
+        rate_attention: "film" (feature-wise modulation and convolutions), "attention" (windowed attention blocks) or "none"
+            (the JSCC coders see neither probabilities nor counts; for ablations).
         round_up: counts are rounded up to the table (the published rule) instead of to the nearest entry.
+        fixed_rate: every position of a level gets the picture's mean count instead of one that follows its content (for
+            ablations).
     """
 
     name: str
@@ -75,6 +78,7 @@ class Preset:
     jscc_depth: int
     rate_attention: str
     round_up: bool
+    fixed_rate: bool = False
 
     @property
     def multiple(self) -> int:
@@ -206,3 +210,23 @@ def preset_by_name(name: str) -> Preset:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(f"no HJSCC preset is called {name!r}; {hint}known: {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+ABLATIONS = ("rate_attention", "groups", "dynamic_rate")
+
+
+def ablated(preset: Preset, without: tuple[str, ...]) -> Preset:
+    """A preset without some of its parts, named after what is missing.
+
+    Args:
+        preset: the whole one.
+        without: of `ABLATIONS`: "rate_attention" (the coders see neither probabilities nor counts), "groups" (every position
+            has a count of its own), "dynamic_rate" (all positions of a level have the same count).
+    """
+    if "rate_attention" in without:
+        preset = replace(preset, rate_attention="none")
+    if "groups" in without:
+        preset = replace(preset, levels=tuple(replace(level, group=1) for level in preset.levels))
+    if "dynamic_rate" in without:
+        preset = replace(preset, fixed_rate=True)
+    return replace(preset, name="-without-".join([preset.name, *without]))

@@ -50,7 +50,7 @@ class Hjscc(OneShotScheme):
     Parameters
     ----------
     preset : str
-        Whose shipped weights to use.
+        Whose shipped weights to use, or a folder of weights that `jscclink train` wrote (a path with a slash).
     symbols_per_bit : float or None
         None: every picture fills the budget. A number (real symbols per bit of surprise): picture by picture as many uses as
         its content asks for, side information included, within the budget if there is one; `symbols_per_bit` of this module
@@ -127,7 +127,7 @@ class Hjscc(OneShotScheme):
         ends = self._ends
         with ends.autocast():
             sent, _ = ends.model.transmit(pad(picture, ends.preset.multiple), torch.tensor([lmbda_from_code(code)]))
-        return Coded(sent, [surprise_bits(s.probability) for s in sent], code)
+        return Coded(sent, [surprise_bits(s.probability, ends.preset.fixed_rate) for s in sent], code)
 
     def allot(self, coded: Coded, budget: Budget, side_esno_db: float) -> Allotment | None:
         """Counts that fill a picture's uses; None where not even the side information fits. See `rate_control.allot`."""

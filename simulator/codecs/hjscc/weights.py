@@ -133,16 +133,22 @@ def _read_shard(path: Path, sha256: str) -> dict[str, Tensor]:
 
 @cache
 def pretrained(name: str) -> Codec:
-    """The shipped weights of a preset (or of a variant of one, by its folder's name), loaded once per process.
+    """Weights by name, loaded once per process.
+
+    Args:
+        name: a preset (or a variant of one) whose weights are shipped, or a folder of weights that `jscclink train` wrote.
 
     Raises:
-        InputError: no such preset, or no weights are shipped for it.
+        InputError: no such preset or folder, or no weights are shipped for it.
     """
+    if len(Path(name).parts) > 1:
+        return load_weights(Path(name))
     folder = WEIGHTS / name
     if not folder.is_dir():
         preset_by_name(name)
         shipped = sorted(p.name for p in WEIGHTS.iterdir() if p.is_dir()) if WEIGHTS.is_dir() else []
         raise InputError(
-            f"preset {name!r} comes without weights; shipped: {', '.join(shipped) or 'none'}. Train it: jscclink train {name}"
+            f"preset {name!r} comes without weights; shipped: {', '.join(shipped) or 'none'}. Train it: "
+            f"jscclink train {name}, and give the folder of the weights it writes"
         )
     return load_weights(folder)
