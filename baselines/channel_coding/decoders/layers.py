@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jscclink.baselines.channel_coding.decoders.simd import LANES
+from jscclink.baselines.channel_coding.decoders.simd import LANES, LARGEST_POSTERIOR
 from jscclink.baselines.channel_coding.nr_ldpc import CORE_ROWS, SYSTEMATIC, CodeBlock
 
 
@@ -97,7 +97,7 @@ def make_layout(block: CodeBlock, received: NDArray[np.int64], words: int) -> La
             place[(SYSTEMATIC[block.base_graph] + row) * z + bit] = start + bit * words
     template = np.zeros(own_base + max(len(rows) - CORE_ROWS, 0) * stride, np.int8)
     for filler in range(block.k, block.systematic):
-        template[place[filler] : place[filler] + words] = 127
+        template[place[filler] : place[filler] + words] = LARGEST_POSTERIOR
     info = place[: block.k]
     after = visits[np.arange(block.k) // z]
     output = np.stack([info + stride * (after * (it + 1) % 2) for it in range(2)])

@@ -4,8 +4,9 @@
                                         ^                                   |
                                         +----------- messages <-------------+
 
-The LLR is carried in quarters (int8). Posteriors saturate at +-127, messages at +-40: a message can then never turn a
-saturated posterior over. Scaling, caps and offset were chosen by measurement over rates 1/3 to 0.92 (docs/decoders.md).
+The LLR is carried in quarters (int8). Messages and channel values saturate at +-40, posteriors at +-87. A message is kept as
+what its posterior could take up, so a posterior is at all times the channel's value and the messages kept, and no iteration
+subtracts what was never added. Scaling, caps and offset were chosen by measurement over rates 1/3 to 0.92 (docs/decoders.md).
 """
 
 from __future__ import annotations
@@ -20,12 +21,11 @@ from torch import Tensor
 
 from jscclink.baselines.channel_coding.decoders.block import BlockDecoded, BlockDecoder, BlockSettings
 from jscclink.baselines.channel_coding.decoders.layers import Layout, make_layout, words_side_by_side
-from jscclink.baselines.channel_coding.decoders.simd import LANES, failed_checks, update_layer
+from jscclink.baselines.channel_coding.decoders.simd import LANES, LARGEST_MESSAGE, failed_checks, update_layer
 from jscclink.baselines.channel_coding.decoders.workers import spread
 from jscclink.baselines.channel_coding.nr_ldpc import CodeBlock
 
 STEPS_PER_LLR = 4.0
-CAP = 40  # of messages and channel values
 OFFSET = 2  # half an LLR
 _ENOUGH_LANES = 384  # enough blocks of lanes per layer to hide the latency of writing a column and reading it rotated
 # algorithm -> (mask of the quarter that normalisation takes off, offset)
@@ -43,7 +43,7 @@ def _aligned(size: Any) -> Any:
 @njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
 def _quantise(llr: Any, out: Any) -> None:
     """LLRs -> quarters with the sign turned: positive where the bit is rather 0."""
-    cap = np.float32(CAP)
+    cap = np.float32(LARGEST_MESSAGE)
     for i in range(llr.size):
         value = llr[i] * np.float32(-STEPS_PER_LLR)
         out[i] = np.int8(np.rint(min(max(value, -cap), cap)))
@@ -167,7 +167,7 @@ class MinSumDecoder(BlockDecoder):
         bits = np.empty((batch, self.block.k), np.uint8)
         decided, verdicts = np.empty((2, batch), np.bool_)
         used = np.empty(batch, np.int32)
-        softening = (*SOFTENING[self.settings.algorithm], CAP)
+        softening = (*SOFTENING[self.settings.algorithm], LARGEST_MESSAGE)
 
         def task(begin: int, end: int) -> None:
             _decode_groups(

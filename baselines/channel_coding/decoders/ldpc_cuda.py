@@ -16,16 +16,12 @@ from torch import Tensor
 
 from jscclink.baselines.channel_coding.decoders.block import BlockDecoded, BlockDecoder, BlockSettings
 from jscclink.baselines.channel_coding.decoders.layers import useful_rows
-from jscclink.baselines.channel_coding.decoders.ldpc_cpu import CAP, SOFTENING, STEPS_PER_LLR
+from jscclink.baselines.channel_coding.decoders.ldpc_cpu import SOFTENING, STEPS_PER_LLR
+from jscclink.baselines.channel_coding.decoders.simd import LARGEST_MESSAGE, LARGEST_POSTERIOR
 from jscclink.baselines.channel_coding.nr_ldpc import CORE_ROWS, SYSTEMATIC, CodeBlock
 from jscclink.errors import InputError
 
 _BYTES_AT_ONCE = 1 << 28  # of posteriors and messages
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _saturated(value):  # type: ignore[no-untyped-def]
-    return tl.minimum(tl.maximum(value, -128), 127)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -52,7 +48,7 @@ def _gather(values, messages, columns, shifts, first, end, own, lane, valid, z):
     for edge in range(first, end):
         posterior = tl.load(values + _place(columns, shifts, edge, lane, z), mask=valid, other=0).to(tl.int32)
         message = tl.load(messages + edge * z + lane, mask=valid, other=0).to(tl.int32)
-        extrinsic = _saturated(posterior - message)
+        extrinsic = posterior - message
         size = tl.abs(extrinsic)
         second = tl.minimum(second, tl.maximum(least, size))
         least = tl.minimum(least, size)
@@ -71,7 +67,7 @@ def _gather(values, messages, columns, shifts, first, end, own, lane, valid, z):
 def _decode(  # type: ignore[no-untyped-def]
     all_values, all_messages, columns, shifts, first_edges, own_places,
     bits, decided, verdicts, used,
-    layers, edges, length, k, z, systematic, iterations, early_stop, shrink, offset, cap,
+    layers, edges, length, k, z, systematic, iterations, early_stop, shrink, offset, cap, limit,
     LANES: tl.constexpr,
 ):  # fmt: skip
     word = tl.program_id(0).to(tl.int64)
@@ -94,11 +90,12 @@ def _decode(  # type: ignore[no-untyped-def]
                 place = _place(columns, shifts, edge, lane, z)
                 posterior = tl.load(values + place, mask=valid, other=0).to(tl.int32)
                 message = tl.load(messages + edge * z + lane, mask=valid, other=0).to(tl.int32)
-                extrinsic = _saturated(posterior - message)
+                extrinsic = posterior - message
                 size = tl.where(tl.abs(extrinsic) == least, alone, others)
                 answer = tl.where((extrinsic < 0).to(tl.int32) != signs, -size, size)
-                tl.store(messages + edge * z + lane, answer.to(tl.int8), mask=valid)
-                tl.store(values + place, _saturated(extrinsic + answer).to(tl.int8), mask=valid)
+                taken_up = tl.minimum(tl.maximum(extrinsic + answer, -limit), limit)
+                tl.store(values + place, taken_up.to(tl.int8), mask=valid)
+                tl.store(messages + edge * z + lane, (taken_up - extrinsic).to(tl.int8), mask=valid)
             tl.debug_barrier()  # the next layer reads these columns in other lanes
         iteration += 1
         if (early_stop == 1) | (iteration == iterations):
@@ -114,7 +111,7 @@ def _decode(  # type: ignore[no-untyped-def]
                     channel = tl.load(values + own + lane, mask=valid, other=0).to(tl.int32)
                     size = _soften(tl.where(tl.abs(channel) == least, second, least), shrink, offset, cap)
                     answer = tl.where((channel < 0).to(tl.int32) != signs, -size, size)
-                    parity = parity ^ (_saturated(channel + answer) < 0).to(tl.int32)
+                    parity = parity ^ (channel + answer < 0).to(tl.int32)
                 bad = bad | parity
             failed = tl.max(tl.where(valid, bad, 0), axis=0)
             empty = tl.where(lane >= 0, 0, 1)
@@ -180,8 +177,8 @@ class TritonDecoder(BlockDecoder):
     def _decode(self, llr: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         block, words, device = self.block, llr.shape[0], llr.device
         values = torch.zeros((words, block.length), dtype=torch.int8, device=device)
-        values[:, block.k : block.systematic] = 127
-        quantised = (llr * -STEPS_PER_LLR).clamp(-CAP, CAP).round().to(torch.int8)
+        values[:, block.k : block.systematic] = LARGEST_POSTERIOR
+        quantised = (llr * -STEPS_PER_LLR).clamp(-LARGEST_MESSAGE, LARGEST_MESSAGE).round().to(torch.int8)
         values[:, torch.from_numpy(self.received.copy()).to(device)] = quantised
         tables = [table.to(device) for table in self._tables]
         edges, layers = tables[0].numel(), tables[3].numel()
@@ -194,7 +191,8 @@ class TritonDecoder(BlockDecoder):
         _decode[(words,)](
             values, messages, *tables, bits, decided, verdicts, used,
             layers, edges, block.length, block.k, block.z, SYSTEMATIC[block.base_graph],
-            self.settings.iterations, int(self.settings.early_stop), int(mask != 0), offset, CAP,
+            self.settings.iterations, int(self.settings.early_stop), int(mask != 0), offset, LARGEST_MESSAGE,
+            LARGEST_POSTERIOR,
             LANES=lanes, num_warps=max(1, lanes // 64),
         )  # fmt: skip
         return bits, decided.bool(), verdicts.bool(), used

@@ -27,6 +27,9 @@ def _has_wide_bytes() -> bool:
 
 # 64 one-byte lanes fill an AVX-512 register; half of that elsewhere
 LANES = 64 if _has_wide_bytes() else 32
+# The number format: a posterior less a message of the other sign just fits 8 bits, so that no subtraction ever saturates.
+LARGEST_MESSAGE = 40
+LARGEST_POSTERIOR = 127 - LARGEST_MESSAGE
 # (edges, has a parity bit of its own) of the layers that occur in the two base graphs, that bit not counted as an edge
 LAYER_KINDS = (*[(degree, True) for degree in range(2, 10)], (8, False), (10, False), (19, False))
 
@@ -118,16 +121,20 @@ class _Layer:
         builder, zero = self.builder, ir.Constant(_VECTOR, None)
         _, extrinsics, least, second, signs = self.gather(block)
         others, own = self.soften(least), self.soften(second)
+        lowest, highest = (ir.Constant(_VECTOR, [limit] * LANES) for limit in (-LARGEST_POSTERIOR, LARGEST_POSTERIOR))
         first_edge = builder.mul(block, ir.Constant(_INT, self.degree))
         for edge, value in enumerate(extrinsics):
             is_least = builder.icmp_unsigned("==", _magnitude(builder, value), least)
             size = builder.select(is_least, own, others)
             negative = builder.icmp_signed("<", builder.xor(value, signs), zero)
             message = builder.select(negative, builder.sub(zero, size), size)
-            index = builder.add(first_edge, ir.Constant(_INT, edge))
-            self.store(message, "messages", builder.mul(index, ir.Constant(_INT, LANES)))
+            posterior = _call(builder, "sadd.sat", value, message)
+            posterior = _call(builder, "smin", _call(builder, "smax", posterior, lowest), highest)
             target = builder.add(self.entry("target", ir.Constant(_INT, edge)), self.lane(block))
-            self.store(_call(builder, "sadd.sat", value, message), "values", target)
+            self.store(posterior, "values", target)
+            # what the posterior could take up, not what was sent: the next iteration must not subtract more than was added
+            index = builder.add(first_edge, ir.Constant(_INT, edge))
+            self.store(builder.sub(posterior, value), "messages", builder.mul(index, ir.Constant(_INT, LANES)))
 
     def mirror(self) -> None:
         """Repeat each column's first lanes behind its last, so that every rotation is one contiguous load."""
