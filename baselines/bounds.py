@@ -13,7 +13,7 @@ from jscclink.simulator.scheme import Budget, Burst, OneShotScheme, Reception, R
 
 from .concealment import Concealment, concealed
 from .source.codec import SourceCodec
-from .source.tensors import picture_of, pixels
+from .source.tensors import file_of, picture_of
 from .theory import normal_approximation_rate
 
 
@@ -63,7 +63,7 @@ class CapacityBound(OneShotScheme):
         files = []
         for picture, rate in zip(source, rates.tolist(), strict=True):
             max_bytes = int(rate * uses / 8 + 1e-6)
-            file = self._source.encode(pixels(picture), max_bytes) if max_bytes else None
+            file = file_of(self._source, picture, max_bytes) if max_bytes else None
             files.append(file or b"")
         # what carries the ideal code's symbols does not matter; a tone of unit power lets the receiver see its channel
         symbols = torch.ones(batch, uses, dtype=torch.complex64, device=source.device)

@@ -13,7 +13,7 @@ from jscclink.simulator.scheme import Budget, Burst, OneShotScheme, Reception, R
 from .concealment import Concealment, concealed
 from .layout import Layout
 from .source.codec import SourceCodec
-from .source.tensors import picture_of, pixels
+from .source.tensors import file_of, picture_of
 from .transport import Demapper, Transport, bits_ledger
 
 
@@ -69,7 +69,7 @@ class Digital(OneShotScheme):
         layout = self.layout(budget)
         if layout is None or layout.max_file_bytes < 1:
             return silence(source.shape[0], source.device)
-        files = [self._source.encode(pixels(picture), layout.max_file_bytes) for picture in source]
+        files = [file_of(self._source, picture, layout.max_file_bytes) for picture in source]
         symbols = self._transport.send(files, layout, source.device)
         valid = torch.tensor([layout.uses if file is not None else 0 for file in files], device=source.device)
         return Burst(symbols, valid, bits=bits_ledger(files, layout), power="constellation")

@@ -26,7 +26,7 @@ from .concealment import Concealment, concealed
 from .digital import silence
 from .layout import Layout
 from .source.codec import SourceCodec
-from .source.tensors import picture_of, pixels
+from .source.tensors import file_of, picture_of
 from .transport import Demapper, Transport, bits_ledger
 
 
@@ -81,7 +81,7 @@ class Harq(TurnTakingScheme):
         if layout is None or layout.max_file_bytes < 1:
             yield silence(batch, source.device)
             return
-        files = [self._source.encode(pixels(picture), layout.max_file_bytes) for picture in source]
+        files = [file_of(self._source, picture, layout.max_file_bytes) for picture in source]
         sent = torch.tensor([file is not None for file in files])
         wanted = sent[:, None].expand(-1, layout.blocks)
         bits = self._transport.payload(files, layout)

@@ -52,6 +52,15 @@ def test_psnr_is_the_definition_in_numpy():
     assert weight.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (64, 96)])
+def test_mse_is_exact_up_to_the_largest_error(size):
+    rng = np.random.default_rng(2)
+    pairs = [rng.integers(0, 256, (2, 3, *size)), np.stack([np.zeros((3, *size)), np.full((3, *size), 255)])]
+    a, b = (torch.from_numpy(np.stack([pair[i] for pair in pairs]).astype(np.uint8)) for i in (0, 1))
+    expected = [float(((pair[0].astype(int) - pair[1].astype(int)) ** 2).sum()) / pair[0].size for pair in pairs]
+    assert quality.mse(a, b).tolist() == expected
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 254), st.integers(0, 2**31))
 def test_psnr_of_a_constant_offset(height, width, offset, seed):
