@@ -15,7 +15,7 @@ from .guard import FAILED
 
 # what cannot be missing, with what needs it
 _NEEDED = ("torch", "sionna-no-rt", "numpy", "scipy", "matplotlib", "numba", "pillow", "av", "pydantic", "constriction")
-_USEFUL = ("triton", "torchmetrics", "safetensors", "plotly")
+_USEFUL = ("triton", "safetensors", "plotly", "distributed", "pyarrow")
 
 
 def list_plugins(
