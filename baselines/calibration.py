@@ -17,6 +17,7 @@ from jscclink.simulator import registry
 from jscclink.simulator.units import esno_db_from_noise_var, noise_var_from_esno_db
 
 from .channel_coding.code import ChannelCode
+from .layout import rules_of
 from .mcs import Mcs
 from .modulation import Modulation
 
@@ -59,7 +60,7 @@ def threshold_db(mcs: Mcs, n: int, target_bler: float, code: str = "ldpc") -> fl
 
 def _search(mcs: Mcs, n: int, target_bler: float, code: str) -> float:
     protected = int(n * mcs.rate)
-    crc_bits = 16 if protected - 16 <= 3824 else 24
+    crc_bits = rules_of(code, {}).crc_of(protected)
     spec = {"name": code, "k": protected - crc_bits, "n": n, "bits_per_symbol": mcs.bits_per_symbol}
     coder: ChannelCode = registry.build("codes", spec)
     shannon_db = esno_db_from_noise_var(1.0 / (2.0**mcs.efficiency - 1.0))

@@ -34,10 +34,10 @@ class Digital(OneShotScheme):
     mcs
         Modulation and code rate: `16qam 1/2`, or a table of TS 38.214 and its index: `table1/13`.
     block_length
-        Most coded bits per code block; absent: the longest that 5G LDPC takes, 8448 bits before coding.
+        Most coded bits per code block; absent: the longest that the code takes, with 5G LDPC 8448 bits before coding.
     code
-        `ldpc` (5G LDPC), or with the decoder's options: `{name: ldpc, iterations: 20, backend: sionna}`; see
-        `jscclink list codes`.
+        `ldpc` (5G LDPC), `polar` (5G polar, for short blocks: at most 1024 coded bits), or with the decoder's options:
+        `{name: ldpc, iterations: 20, backend: sionna}`; see `jscclink list codes`.
     demapper
         `maxlog` or `exact` log-likelihood ratios.
     concealment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate, takewhile
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -37,8 +38,10 @@ class Layered(OneShotScheme):
         Share of the channel uses of each layer; they add up to 1.
     block_length
         Most coded bits per code block.
+    lost_layer
+        `last_good_layer`: the picture of the layers before the first that is lost. `conceal`: all or nothing.
     concealment
-        What is shown when even the first layer is lost.
+        What is shown when even the first layer is lost, or any with `conceal`.
     """
 
     deterministic_given_success = False
@@ -49,6 +52,7 @@ class Layered(OneShotScheme):
         mcs: list[str],
         shares: list[float],
         block_length: int | None = None,
+        lost_layer: Literal["last_good_layer", "conceal"] = "last_good_layer",
         concealment: Concealment = "mean_colour",
     ) -> None:
         if not 1 <= len(mcs) <= 16 or len(mcs) != len(shares):
@@ -58,6 +62,7 @@ class Layered(OneShotScheme):
         self._source = Jpeg2000(container=False)
         self._transports = [Transport(name, block_length) for name in mcs]
         self._shares = shares
+        self._all_or_nothing = lost_layer == "conceal"
         self._concealment: Concealment = concealment
 
     def encode(self, source: Tensor, budget: Budget, csi: TransmitCsi | None) -> Burst:
@@ -102,8 +107,9 @@ class Layered(OneShotScheme):
             received.append(transport.receive(symbols[:, part], noise_var[:, part], layout))
             start += layout.uses
         for item in range(batch):
-            good = _layers([layer[item] for layer in received])
-            if not good:
+            shares = [layer[item] for layer in received]
+            good = _layers(shares)
+            if not good or (self._all_or_nothing and None in shares):
                 continue
             try:
                 picture = self._source.decode_layers(good, shape=(budget.shape[1], budget.shape[2]))

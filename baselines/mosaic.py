@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from jscclink.errors import InputError
-from jscclink.simulator.scheme import Budget, Burst, OneShotScheme, Reception, Reconstruction, TransmitCsi
+from jscclink.simulator.scheme import Budget, Burst, Reception, Reconstruction, TransmitCsi
 
-from .concealment import Concealment
 from .digital import Digital
 
 
-class Mosaic(OneShotScheme):
+class Mosaic(Digital):
     """The scheme `digital` on a mosaic of the whole batch: one header for all, one loss loses all.
 
         pictures of the batch -> tiled into one picture -> digital -> its channel uses, shared out evenly
@@ -25,24 +23,8 @@ class Mosaic(OneShotScheme):
     Many papers quote BPG + LDPC on CIFAR-10 this way. It hides the headers that a 32x32 picture would pay, lets a codec's
     prediction cross from picture to picture, and is no way to send one picture; coding each picture is the row to compare with.
 
-    Parameters
-    ----------
-    source, mcs, block_length, code, concealment
-        As for `digital`. The number of pictures per mosaic is the study's batch.
+    Options as for `digital`. The number of pictures per mosaic is the study's batch.
     """
-
-    deterministic_given_success = True
-
-    def __init__(
-        self,
-        *,
-        source: str | dict[str, Any] = "jpeg",
-        mcs: str,
-        block_length: int | None = None,
-        code: str | dict[str, Any] = "ldpc",
-        concealment: Concealment = "mean_colour",
-    ) -> None:
-        self._digital = Digital(source=source, mcs=mcs, block_length=block_length, code=code, concealment=concealment)
 
     def encode(self, source: Tensor, budget: Budget, csi: TransmitCsi | None) -> Burst:
         batch, channels, height, width = source.shape
@@ -51,7 +33,7 @@ class Mosaic(OneShotScheme):
         tiles = torch.cat([source, source[-1:].expand(rows * columns - batch, -1, -1, -1)])
         picture = tiles.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
         picture = picture.reshape(1, channels, rows * height, columns * width)
-        burst = self._digital.encode(picture, _whole(budget, batch), None)
+        burst = super().encode(picture, _whole(budget, batch), None)
         share = -(-int(burst.valid[0]) // batch)
         sent = burst.symbols[0, : int(burst.valid[0])]
         symbols = torch.nn.functional.pad(sent, (0, share * batch - sent.shape[0])).reshape(batch, share)
@@ -65,15 +47,13 @@ class Mosaic(OneShotScheme):
         batch = reception.symbols.shape[0]
         rows, columns = _grid(batch)
         whole = _whole(budget, batch)
-        layout = self._digital.layout(whole)
+        layout = self.layout(whole)
         share = -(-(layout.uses if layout else 0) // batch)
 
         def joined(tensor: Tensor) -> Tensor:
             return tensor[:, :share].reshape(1, -1)
 
-        seen = self._digital.decode(
-            Reception(joined(reception.symbols), joined(reception.gain), joined(reception.noise_var)), whole
-        )
+        seen = super().decode(Reception(joined(reception.symbols), joined(reception.gain), joined(reception.noise_var)), whole)
         channels, height, width = budget.shape
         tiles = seen.data.reshape(channels, rows, height, columns, width).permute(1, 3, 0, 2, 4)
         return Reconstruction(

@@ -13,7 +13,7 @@ from jscclink.errors import InputError
 from jscclink.simulator import registry
 
 from .channel_coding.code import ChannelCode
-from .layout import HEADER_BITS, Layout, lay_out
+from .layout import HEADER_BITS, Layout, lay_out, rules_of
 from .mcs import parse_mcs
 from .modulation import Modulation
 from .scrambling import gold_sequence
@@ -56,7 +56,7 @@ class Transport:
         """How an item's bits fill so many channel uses; None where no code block fits."""
         if uses is None:
             raise InputError("digital schemes fill a budget: give the study a `cbr`")
-        return lay_out(uses, self.mcs, self._block_length)
+        return lay_out(uses, self.mcs, self._block_length, rules_of(self._code_name, self._code_options))
 
     def coder(self, layout: Layout) -> ChannelCode:
         """The channel code of a layout's blocks, built at first need."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jscclink.baselines.concealment import MEAN_COLOUR
-from jscclink.baselines.layout import lay_out
+from jscclink.baselines.layout import lay_out, rules_of
 from jscclink.baselines.mcs import LITERATURE_LADDER, Mcs, parse_mcs
 from jscclink.baselines.scrambling import gold_sequence
 from jscclink.channels.awgn import Awgn, Noiseless
@@ -45,9 +45,10 @@ def test_layout_of_a_kodak_picture_by_hand():
     st.sampled_from([1, 2, 4, 6, 8]),
     st.fractions(Fraction(1, 10), Fraction(99, 100), max_denominator=1024),
     st.one_of(st.none(), st.integers(64, 20_000)),
+    st.sampled_from([rules_of("ldpc", {}), rules_of("polar", {}), rules_of("polar", {"link": "downlink"})]),
 )
-def test_layout_never_exceeds_the_budget_and_accounts_for_every_bit(uses, order, rate, block_length):
-    layout = lay_out(uses, Mcs(order, rate), block_length)
+def test_layout_never_exceeds_the_budget_and_accounts_for_every_bit(uses, order, rate, block_length, rules):
+    layout = lay_out(uses, Mcs(order, rate), block_length, rules)
     if layout is None:
         return
     assert layout.uses <= uses
@@ -109,6 +110,22 @@ def test_ledger_of_jpeg_and_ldpc_equals_a_hand_count():
     assert not bool(passage.reconstruction.failed.any())
     for picture, file in zip(passage.reconstruction.data, files, strict=True):
         assert np.array_equal(picture.permute(1, 2, 0).numpy(), registry.build("sources", "jpeg").decode(file))
+
+
+@pytest.mark.parametrize(("link", "mcs", "crc"), [("uplink", "16qam 1/2", 11), ("downlink", "qpsk 1/4", 24)])
+def test_polar_blocks_in_a_study_carry_pictures_and_their_own_crc(link, mcs, crc):
+    pictures = smooth_pictures(2, 48, 64)
+    spec = {"name": "digital", "source": "webp", "mcs": mcs, "code": {"name": "polar", "link": link, "list_size": 4}}
+    scheme = registry.build("schemes", spec)
+    budget = Link(Awgn()).budget((3, 48, 64), 1 / 2)
+    layout = scheme.layout(budget)
+    assert layout.n <= 1024 and layout.crc_bits == crc and layout.blocks > 10
+    passage = Link(Awgn()).run(scheme, pictures, budget, 12.0, generator=seeded())
+    assert not passage.reconstruction.failed.any()
+    assert passage.ledger.bits["crc"].tolist() == [layout.blocks * crc] * 2
+    assert sum(passage.ledger.bits.values()).tolist() == [layout.blocks * layout.n] * 2
+    # the list decoder of a short block works where its rate is half a bit below capacity, and not above capacity
+    assert Link(Awgn()).run(scheme, pictures, budget, -6.0, generator=seeded()).reconstruction.failed.all()
 
 
 def test_a_picture_that_cannot_fit_is_an_outage_without_any_cost():

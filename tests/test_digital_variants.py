@@ -97,6 +97,18 @@ def test_layers_degrade_in_steps():
     assert (good.ledger.total_uses <= 6144).all()
 
 
+def test_a_lost_layer_costs_the_picture_where_the_study_says_so():
+    strict = {**LAYERED, "lost_layer": "conceal", "concealment": "grey"}
+    assert not transmit(strict, 14.0).reconstruction.failed.any()
+    lost = transmit(strict, 4.0)
+    assert lost.reconstruction.failed.all() and (lost.reconstruction.data == 128).all()
+
+
+def test_a_mosaic_has_the_options_of_digital():
+    options = [registry.options("schemes", name).model_fields for name in ("mosaic", "digital")]
+    assert options[0].keys() == options[1].keys()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
