@@ -13,6 +13,7 @@ from jscclink.baselines.layout import lay_out, rules_of
 from jscclink.baselines.mcs import LITERATURE_LADDER, Mcs, parse_mcs
 from jscclink.baselines.scrambling import gold_sequence
 from jscclink.channels.awgn import Awgn, Noiseless
+from jscclink.channels.fading import Rayleigh
 from jscclink.errors import InputError
 from jscclink.simulator import registry
 from jscclink.simulator.link import Link
@@ -171,3 +172,31 @@ def test_capacity_bound_carries_capacity_and_no_more():
     assert 8 * len(file) <= 1536 * np.log2(11) < 8 * (len(file) + 40)
     assert not run({"name": "capacity_bound", "rate": 3.4}).reconstruction.failed.any()
     assert run({"name": "capacity_bound", "rate": 3.5}).reconstruction.failed.all()
+
+
+def test_pictures_that_share_their_bits_take_one_quality_or_the_next():
+    pictures = smooth_pictures(6, 64, 64, seed=4)
+    codec = registry.build("sources", "jpeg")
+    budget = Link(Awgn()).budget((3, 64, 64), 1 / 8)
+    run = lambda spec: Link(Awgn()).run(registry.build("schemes", spec), pictures, budget, 10.0, generator=seeded())  # noqa: E731
+    passage = run({"name": "capacity_bound", "share": "batch"})
+    files = passage.bursts[0].genie
+    total = 6 * int(1536 * np.log2(11) / 8)
+    images = [picture.permute(1, 2, 0).numpy() for picture in pictures]
+    sizes = [sum(len(codec.encode_at(image, quality)) for image in images) for quality in codec.qualities]
+    best = max(index for index, size in enumerate(sizes) if size <= total)
+    expected = [[codec.encode_at(image, codec.qualities[best + step]) for image in images] for step in (0, 1)]
+    better = sum(file == other for file, other in zip(files, expected[1], strict=True))
+    assert files == (*expected[1][:better], *expected[0][better:])
+    assert sum(map(len, files)) <= total < sum(map(len, [*expected[1][: better + 1], *expected[0][better + 1 :]]))
+    assert not passage.reconstruction.failed.any()
+    assert any(8 * len(file) > 1536 * np.log2(11) for file in files), "some picture lives on the others' bits"
+
+
+def test_sharing_bits_is_for_awgn_capacity_only():
+    with pytest.raises(InputError, match="share: batch"):
+        registry.build("schemes", {"name": "capacity_bound", "share": "batch", "rate": 1.0})
+    link = Link(Rayleigh(csi="tx+rx"))
+    with pytest.raises(InputError, match="AWGN"):
+        scheme = registry.build("schemes", {"name": "capacity_bound", "share": "batch"})
+        link.run(scheme, smooth_pictures(1, 32, 32), link.budget((3, 32, 32), 1 / 4), 10.0, generator=seeded())

@@ -15,6 +15,7 @@ from PIL import Image
 
 from jscclink.errors import InputError
 from jscclink.simulator import figures, published
+from jscclink.simulator.envelope import with_oracle_envelope
 
 REFERENCE = Path(__file__).parents[1] / "studies" / "reference" / "published.csv"
 
@@ -193,3 +194,14 @@ def test_published_points_of_other_pictures_are_refused(tmp_path):
         published.read(tmp_path / "b.csv")
     with pytest.raises(InputError, match="not readable as CSV"):
         published.read(tmp_path / "none.csv")
+
+
+def test_the_oracle_envelope_is_the_best_at_each_point_and_a_bound():
+    results = synthetic_results.pictures()
+    found = with_oracle_envelope(results, "J*", "psnr")
+    label = "oracle envelope of J*"
+    assert found.schemes[label].bound and found.schemes[label].plugin["options"]["of"] == ["JPEG + LDPC", "Joint"]
+    own = [row for row in found.rows if row.scheme == label]
+    assert [row.metrics["psnr"] for row in own] == [row.metrics["psnr"] for row in results.rows if row.scheme == "Joint"]
+    with pytest.raises(InputError, match="JPEG"):
+        with_oracle_envelope(results, "JPEG*", "psnr")

@@ -51,10 +51,14 @@ def plot(
     band: Annotated[str, typer.Option(help="interval (confidence), draws (over channel draws only) or none.")] = "interval",
     published: Annotated[Path | None, typer.Option(help="CSV file of published points to draw beside the curves.")] = None,
     system: Annotated[list[str] | None, typer.Option(help="Which of its systems; may be given again. Default: all.")] = None,
+    envelope: Annotated[
+        str | None, typer.Option(help="Draw the oracle envelope of the schemes whose labels fit: 'BPG + LDPC, *'.")
+    ] = None,
 ) -> None:
     """Draw the curves of a study: one panel per channel, bands for the intervals."""
     from jscclink.simulator import figures
     from jscclink.simulator import published as literature
+    from jscclink.simulator.envelope import with_oracle_envelope
 
     found = results_in(results)
     if band not in ("interval", "draws", "none"):
@@ -64,6 +68,8 @@ def plot(
     points = []
     if published is not None:
         points = literature.comparable(literature.read(published), found, chosen, axis, system or ())
+    if envelope is not None:
+        found = with_oracle_envelope(found, envelope, chosen)
     shown: Any = band
     figures.save(figures.figure(found, chosen, x=axis, band=shown, published=points), output)
     typer.echo(str(output))
