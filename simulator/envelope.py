@@ -1,4 +1,4 @@
-"""The oracle envelope: at every point the scheme that did best there, picked in hindsight; a bound, and named for what it is."""
+"""The oracle envelope: at every point the scheme that did best there, picked in hindsight; a bound, named for what it is."""
 
 from __future__ import annotations
 
