@@ -12,13 +12,15 @@ from torch import Tensor
 from jscclink.errors import InputError
 from jscclink.simulator import registry
 
-from .channel_coding.code import ChannelCode
+from .channel_coding.code import ChannelCode, Decoded
 from .layout import HEADER_BITS, Layout, lay_out, rules_of
 from .mcs import parse_mcs
 from .modulation import Modulation
 from .scrambling import gold_sequence
 
 Demapper = Literal["maxlog", "exact"]
+
+_FIRST_BLOCKS = 4
 
 
 class Transport:
@@ -99,9 +101,27 @@ class Transport:
         return self.modulation.demap(symbols, noise_var, method=self._demapper).reshape(-1, layout.n)
 
     def receive(self, symbols: Tensor, noise_var: Tensor, layout: Layout) -> list[bytes | None]:
-        """Unbiased symbols and their noise variance [items, layout.uses] -> files; None where a block is lost."""
-        decoded = self.coder(layout).decode(self.soft_bits(symbols, noise_var, layout))
-        return self.files(decoded.bits, decoded.ok, layout)
+        """Unbiased symbols and their noise variance [items, layout.uses] -> files; None where a block is lost.
+
+        One lost block loses the file, so an item whose first blocks fail is given up: below the threshold, where a decoder
+        takes longest, most blocks need not be looked at.
+        """
+        first = min(_FIRST_BLOCKS, layout.blocks)
+        cut = first * layout.n // layout.bits_per_symbol
+        head = self._decode(symbols[:, :cut], noise_var[:, :cut], layout)
+        alive = torch.nonzero(head.ok.reshape(-1, first).all(1)).flatten()
+        bits, ok = head.bits.reshape(-1, first, layout.k)[alive], head.ok.reshape(-1, first)[alive]
+        if first < layout.blocks and len(alive):
+            tail = self._decode(symbols[alive, cut:], noise_var[alive, cut:], layout)
+            bits = torch.cat([bits, tail.bits.reshape(len(alive), -1, layout.k)], 1)
+            ok = torch.cat([ok, tail.ok.reshape(len(alive), -1)], 1)
+        found: list[bytes | None] = [None] * len(symbols)
+        for item, file in zip(alive.tolist(), self.files(bits, ok, layout), strict=True):
+            found[item] = file
+        return found
+
+    def _decode(self, symbols: Tensor, noise_var: Tensor, layout: Layout) -> Decoded:
+        return self.coder(layout).decode(self.soft_bits(symbols, noise_var, layout))
 
 
 def bits_ledger(files: Sequence[bytes | None], layout: Layout) -> dict[str, Tensor]:

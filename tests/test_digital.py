@@ -12,6 +12,7 @@ from jscclink.baselines.concealment import MEAN_COLOUR
 from jscclink.baselines.layout import lay_out, rules_of
 from jscclink.baselines.mcs import LITERATURE_LADDER, Mcs, parse_mcs
 from jscclink.baselines.scrambling import gold_sequence
+from jscclink.baselines.transport import Transport
 from jscclink.channels.awgn import Awgn, Noiseless
 from jscclink.channels.fading import Rayleigh
 from jscclink.errors import InputError
@@ -149,6 +150,23 @@ def test_below_its_threshold_everything_fails_and_shows_the_declared_concealment
         passage = link.run(scheme, pictures, link.budget((3, 48, 48), 1 / 2), 3.0, generator=seeded())
         assert passage.reconstruction.failed.all()
         assert (passage.reconstruction.data == torch.tensor(colour, dtype=torch.uint8)[:, None, None]).all()
+
+
+def test_giving_up_early_changes_no_outcome():
+    """Near the threshold, where first blocks, later blocks or none fail: as if all blocks of all items were decoded."""
+    transport = Transport("16qam 1/2", 512)
+    layout = transport.layout(1280)
+    assert layout.blocks == 10
+    generator, files = seeded(3), [bytes([item] * 30) for item in range(60)]
+    sent = transport.send(files, layout, torch.device("cpu"))
+    noise_var = torch.full(sent.shape, 10 ** (-0.76))
+    received = sent + noise_var.sqrt() * torch.randn(sent.shape, dtype=torch.complex64, generator=generator)
+    decoded = transport.coder(layout).decode(transport.soft_bits(received, noise_var, layout))
+    ok = decoded.ok.reshape(60, 10)
+    assert not ok[:, :4].all(1).all() and ok.all(1).any() and (ok[:, :4].all(1) & ~ok.all(1)).any()
+    assert transport.receive(received, noise_var, layout) == transport.files(decoded.bits, decoded.ok, layout)
+    assert transport.receive(sent, noise_var, layout) == files
+    assert transport.receive(sent[:, :0].new_zeros(2, layout.uses), noise_var[:2], layout) == [None, None]
 
 
 @pytest.mark.parametrize("uses", [0, 1, 5, 30])
