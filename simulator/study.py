@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from .grid import Grid
 from .plugins import canonical_plugin, make, short_name
 from .points import Plan, Point, digest
 from .results import MetricInfo, SchemeInfo
 from .scheme import Scheme
+from .study_curves import Curve, curves
 from .study_file import Source, override, read
-from .study_schema import MOST_POINTS, StudyKeys, check
+from .study_groups import Swept, sweeps
+from .study_include import resolve
+from .study_schema import StudyKeys, check
 from .tally import StopRule
-from .units import ebno_db_from_esno_db, esno_db_from_ebno_db
 
 if TYPE_CHECKING:
     from .datasets import ImageSet
@@ -74,7 +76,9 @@ class Study:
     plan : Plan
     stop : StopRule
     points : tuple of Point
-        In the order of the study.
+        In the order of the study; adaptive grids add to them while they run.
+    curves : tuple of Curve
+        The same by curve, with the rules by which they grow.
     """
 
     name: str
@@ -91,6 +95,7 @@ class Study:
     plan: Plan
     stop: StopRule
     points: tuple[Point, ...]
+    curves: tuple[Curve, ...]
 
     @classmethod
     def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
@@ -107,16 +112,18 @@ class Study:
             One line: file, line, path in the file, what was given, what is allowed, the nearest valid word.
         """
         data, source, text = read(path)
+        whole, folder = Path(path).resolve(), Path(path).resolve().parent
+        includes = "include" in data
+        data, source = resolve(data, source, folder, (whole,))
         if overrides:
             data = override(data, overrides, source)
-            text = _dump(data)
-        return _resolve(check(data, source), source, text, Path(path).resolve().parent)
+        return _resolve(check(data, source), source, _dump(data) if overrides or includes else text, folder)
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], *, folder: str | Path = ".") -> Study:
         """The same from a mapping; paths within it are relative to `folder`."""
-        source = Source("study", {})
-        return _resolve(check(dict(data), source), source, _dump(data), Path(folder).resolve())
+        whole, source = resolve(data, Source("study", {}), Path(folder).resolve())
+        return _resolve(check(whole, source), source, _dump(whole), Path(folder).resolve())
 
     @property
     def block_bits(self) -> bool:
@@ -133,24 +140,44 @@ def _dump(data: Mapping[str, Any]) -> str:
 
 
 def _resolve(keys: StudyKeys, source: Source, text: str, folder: Path) -> Study:
+    swept = sweeps(keys, source)
     schemes = {
-        label: StudyScheme.of(spec, make("schemes", spec, source, ("schemes", label))) for label, spec in keys.schemes.items()
+        label: StudyScheme.of(spec, make("schemes", spec, source, swept.places["schemes", label]))
+        for label, spec in swept.schemes.items()
     }
-    for label, spec in keys.channels.items():
-        make("channels", spec, source, ("channels", label))
+    for label, spec in swept.channels.items():
+        make("channels", spec, source, swept.places["channels", label])
     make("sides", keys.side, source, ("side",))
     if keys.feedback is not None:
         make("feedbacks", keys.feedback, source, ("feedback",))
-    bits = _source_kind(keys, schemes, source)
+    bits = _source_kind(keys, swept, schemes, source)
     metrics, info = _metrics(keys, "bits" if bits else "image", source)
     images, image_spec = _images(keys, source, folder)
     plan = Plan((), keys.batch.items) if images is None else Plan.for_images(images.shapes, keys.batch.items)
+    template = Point(
+        scheme_label="",
+        channel_label="",
+        scheme={},
+        channel={},
+        side=canonical_plugin("sides", keys.side),
+        feedback=None if keys.feedback is None else canonical_plugin("feedbacks", keys.feedback),
+        fingerprint=None,
+        esno_db=0.0,
+        ebno_db=None,
+        cbr=None,
+        seed=keys.seed,
+        images=digest(list(images.sha256)) if images is not None else None,
+        items=keys.batch.items,
+    )
+    for sweep in swept.sweeps:
+        _check_target(sweep.grid, metrics, (*sweep.path, "ebno_db" if sweep.ebno else "esno_db"), source)
+    grown = curves(swept, schemes, template, source)
     return Study(
         name=keys.name,
         seed=keys.seed,
         text=text,
         schemes=schemes,
-        channels=keys.channels,
+        channels=swept.channels,
         side=keys.side,
         feedback=keys.feedback,
         images=images,
@@ -159,11 +186,17 @@ def _resolve(keys: StudyKeys, source: Source, text: str, folder: Path) -> Study:
         metric_info=info,
         plan=plan,
         stop=_stop(keys, metrics, bits, source),
-        points=_points(keys, schemes, images, source),
+        points=tuple(point for curve in grown for point in curve.points),
+        curves=grown,
     )
 
 
-def _source_kind(keys: StudyKeys, schemes: Mapping[str, StudyScheme], source: Source) -> bool:
+def _check_target(grid: Grid, metrics: Mapping[str, Any], path: tuple[str, ...], source: Source) -> None:
+    if grid.target is not None and grid.target[0] not in metrics:
+        raise source.error((*path, "target", grid.target[0]), f"not among the study's metrics: {', '.join(metrics)}")
+
+
+def _source_kind(keys: StudyKeys, swept: Swept, schemes: Mapping[str, StudyScheme], source: Source) -> bool:
     """Whether the schemes transmit blocks of bits; they all do or none, and the other keys go with it."""
     bits = [label for label, scheme in schemes.items() if scheme.block_bits is not None]
     pictures = [label for label in schemes if label not in bits]
@@ -174,9 +207,13 @@ def _source_kind(keys: StudyKeys, schemes: Mapping[str, StudyScheme], source: So
         for key in ("images", "cbr", "draws"):
             if getattr(keys, key) is not None:
                 raise source.error((key,), f"{bits[0]!r} transmits blocks of bits, which have no {key}; leave the key out")
+        for sweep in swept.sweeps:
+            if sweep.cbrs != (None,):
+                raise source.error((*sweep.path, "cbr"), f"{bits[0]!r} transmits blocks of bits, which have no cbr")
     else:
+        without = {"images": keys.images is None, "cbr": any(sweep.cbrs == (None,) for sweep in swept.sweeps)}
         for key, example in (("images", "{set: kodak}"), ("cbr", "[1/12]")):
-            if getattr(keys, key) is None:
+            if without[key]:
                 raise source.error(
                     (), f"the key {key!r} is missing: {pictures[0]!r} transmits pictures; write {key}: {example}"
                 )
@@ -233,57 +270,3 @@ def _stop(keys: StudyKeys, metrics: Mapping[str, Any], bits: bool, source: Sourc
         most_trials=most_trials,
         most_seconds=stop.most_seconds,
     )
-
-
-def _points(keys: StudyKeys, schemes: Mapping[str, StudyScheme], images: ImageSet | None, source: Source) -> tuple[Point, ...]:
-    if (keys.esno_db is None) == (keys.ebno_db is None):
-        raise source.error((), "one of the keys esno_db and ebno_db is needed, and only one; write esno_db: [0, 5, 10]")
-    given = keys.esno_db if keys.esno_db is not None else keys.ebno_db
-    assert given is not None
-    cbrs: list[float | None] = [*keys.cbr] if keys.cbr is not None else [None]
-    count = len(schemes) * len(keys.channels) * len(given) * len(cbrs)
-    if count > MOST_POINTS:
-        raise source.error((), f"{count} points; at most {MOST_POINTS} in one study")
-    pictures = digest(list(images.sha256)) if images is not None else None
-    side = canonical_plugin("sides", keys.side)
-    feedback = None if keys.feedback is None else canonical_plugin("feedbacks", keys.feedback)
-    channels = {label: canonical_plugin("channels", spec) for label, spec in keys.channels.items()}
-    points = []
-    for scheme_label, scheme in schemes.items():
-        rate = scheme.bits_per_use
-        if keys.ebno_db is not None and rate is None:
-            message = f"{scheme_label!r} has no fixed number of information bits per use; give the SNR as esno_db"
-            raise source.error(("ebno_db",), message)
-        for channel_label, channel in channels.items():
-            for cbr in cbrs:
-                for value in given:
-                    esno_db = value if keys.ebno_db is None else esno_db_from_ebno_db(value, rate or math.nan)
-                    ebno_db = None if rate is None else value if keys.ebno_db else ebno_db_from_esno_db(value, rate)
-                    points.append(
-                        Point(
-                            scheme_label=scheme_label,
-                            channel_label=channel_label,
-                            scheme=scheme.plugin,
-                            channel=channel,
-                            side=side,
-                            feedback=feedback,
-                            fingerprint=scheme.fingerprint,
-                            esno_db=esno_db,
-                            ebno_db=ebno_db,
-                            cbr=cbr,
-                            seed=keys.seed,
-                            images=pictures,
-                            items=keys.batch.items,
-                        )
-                    )
-    return tuple(_distinct(points, source))
-
-
-def _distinct(points: list[Point], source: Source) -> list[Point]:
-    """Two labels for one and the same thing would share their results without anybody noticing."""
-    seen: dict[str, Point] = {}
-    for point in points:
-        other = seen.setdefault(point.id, point)
-        if other is not point:
-            raise source.error((), f"{other.title!r} and {point.title!r} are the same point; leave one out")
-    return points

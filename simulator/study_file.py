@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,20 @@ class Source:
         File name as given.
     lines : mapping of path -> int
         Line of each key, counted from 1.
+    names : mapping of path -> str
+        The file of each key that came from another one (`include`).
     """
 
     name: str
     lines: Mapping[Path_, int]
+    names: Mapping[Path_, str] = field(default_factory=dict)
 
     def error(self, path: Iterable[str | int], message: str) -> InputError:
         """`study.yaml, line 7, schemes.JPEG.mcs: message`."""
         keys = tuple(str(part) for part in path)
-        line = next((self.lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in self.lines), None)
-        place = self.name + (f", line {line}" if line else "") + (f", {'.'.join(keys)}" if keys else "")
+        known = next((keys[:n] for n in range(len(keys), 0, -1) if keys[:n] in self.lines), None)
+        line = f", line {self.lines[known]}" if known else ""
+        place = self.names.get(known or (), self.name) + line + (f", {'.'.join(keys)}" if keys else "")
         return InputError(f"{place}: {' '.join(message.split())}")
 
 

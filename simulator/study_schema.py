@@ -8,8 +8,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, ValidationError
 
+from .grid import TARGET_WIDTH_DB, WITHIN, Grid
 from .study_file import Source, nearest
 
 MOST_POINTS = 100_000
@@ -73,19 +74,40 @@ def _bandwidth(value: Any) -> float:
     return given
 
 
-def _sweep(value: Any) -> list[float]:
-    """A list of dB, or {from, to, step}, both ends included."""
-    if isinstance(value, dict):
-        if set(value) != {"from", "to", "step"}:
-            raise ValueError(f"a range has the keys from, to and step; got {', '.join(map(str, value)) or 'none'}")
-        start, stop, step = (Decimal(repr(_decibels(value[key]))) for key in ("from", "to", "step"))
-        if step <= 0 or stop < start:
-            raise ValueError("a range goes upwards: from <= to, step > 0")
-        count = int((stop - start) / step) + 1
-        if count > MOST_POINTS:
-            raise ValueError(f"a range of {count} values; at most {MOST_POINTS}")
-        return [float(start + i * step) for i in range(count)]
-    return _distinct(value, _decibels)
+_RANGE, _ADAPTIVE = ("from", "to", "step"), ("refine", "within", "target")
+
+
+def _sweep(value: Any) -> Grid:
+    """A list of dB, or {from, to, step}, both ends included; with `refine` or `target` it grows."""
+    if not isinstance(value, dict):
+        return Grid(tuple(_distinct(value, _decibels)))
+    if not set(_RANGE) <= set(value) <= {*_RANGE, *_ADAPTIVE}:
+        given = ", ".join(map(str, value)) or "none"
+        raise ValueError(f"a range has the keys from, to and step (and refine, within, target); got {given}")
+    start, stop, step = (Decimal(repr(_decibels(value[key]))) for key in _RANGE)
+    if step <= 0 or stop < start:
+        raise ValueError("a range goes upwards: from <= to, step > 0")
+    count = int((stop - start) / step) + 1
+    if count > MOST_POINTS:
+        raise ValueError(f"a range of {count} values; at most {MOST_POINTS}")
+    values = tuple(float(start + i * step) for i in range(count))
+    target = _target(value["target"]) if "target" in value else None
+    refine = number(value["refine"]) if "refine" in value else TARGET_WIDTH_DB if target else None
+    if "within" in value and (refine is None or target is not None):
+        raise ValueError("within goes with refine: how far a line between neighbours may miss a point")
+    if refine is not None and not refine >= 1e-4:
+        raise ValueError(f"refine is a width in dB from 0.0001; got {refine:g}")
+    within = number(value.get("within", WITHIN))
+    if within <= 0:
+        raise ValueError(f"within must be above 0; got {within:g}")
+    return Grid(values, refine, within, target)
+
+
+def _target(value: Any) -> tuple[str, float]:
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ValueError(f"target is one metric and its value, like {{bler: 1e-2}}; got {value!r}")
+    ((metric, wanted),) = value.items()
+    return str(metric), number(wanted)
 
 
 def _distinct(value: Any, check: Any) -> list[float]:
@@ -112,6 +134,15 @@ def _plugins(value: Any) -> dict[str, Any]:
     return {_label(str(label)): spec for label, spec in value.items()}
 
 
+def _members(value: Any) -> dict[str, Any] | list[str]:
+    """What a group takes of the study, by label, or what it adds to it."""
+    if isinstance(value, list) and value and all(isinstance(label, str) for label in value):
+        return value
+    if isinstance(value, dict):
+        return _plugins(value)
+    raise ValueError("write a list of labels (`*` for any characters), or lines as in the study itself")
+
+
 def _metric_list(value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise ValueError(f"write a list, {[value] if isinstance(value, str) else '[psnr, outage, cbr]'}")
@@ -119,10 +150,12 @@ def _metric_list(value: Any) -> list[Any]:
 
 
 Whole = Annotated[int, BeforeValidator(whole)]
-Decibels = Annotated[list[float], BeforeValidator(_sweep)]
+Decibels = Annotated[InstanceOf[Grid], BeforeValidator(_sweep)]
 Bandwidths = Annotated[list[float], BeforeValidator(lambda value: _distinct(value, _bandwidth))]
+Members = Annotated[dict[str, Any] | list[str], BeforeValidator(_members)]
 Plugins = Annotated[dict[str, Any], BeforeValidator(_plugins)]
-_DB = "a list of numbers in dB like [0, 2.5, 5], or {from: 0, to: 10, step: 2.5}"
+_DB = "a list of numbers in dB like [0, 2.5, 5], or {from: 0, to: 10, step: 2.5} (and refine: 0.5, or target: {bler: 1e-2})"
+_CBR = "a list of numbers or fractions like [1/12, 0.1]"
 
 
 class _Strict(BaseModel):
@@ -151,19 +184,42 @@ class BatchKeys(_Strict):
     items: Whole = Field(default=8, ge=1, le=1_000_000, description="a whole number of items per batch from 1")
 
 
+class GroupKeys(_Strict):
+    """A group: a sweep of its own; what it leaves out is the study's."""
+
+    schemes: Members | None = Field(default=None, description="labels of the study's schemes, or `label: scheme` lines")
+    channels: Members | None = Field(default=None, description="labels of the study's channels, or `label: channel` lines")
+    esno_db: Decibels | None = Field(default=None, description=_DB)
+    ebno_db: Decibels | None = Field(default=None, description=_DB)
+    cbr: Bandwidths | None = Field(default=None, description=_CBR)
+
+
+class DefaultKeys(_Strict):
+    """Options of plug-ins by their name, for all that do not say otherwise."""
+
+    schemes: dict[str, dict[str, Any]] = Field(default_factory=dict, description="{digital: {source: bpg}}")
+    channels: dict[str, dict[str, Any]] = Field(default_factory=dict, description="{rayleigh: {form: slow}}")
+
+
 class StudyKeys(_Strict):
-    """A study file."""
+    """A study file, its `include` carried out."""
 
     name: Annotated[str, AfterValidator(_label)] = Field(description="a name: one line of text")
     seed: Whole = Field(default=1, ge=0, lt=2**63, description="a whole number from 0")
     images: dict[str, Any] | None = Field(default=None, description="{set: kodak, pick: [1, 5]} or {folder: path}")
-    channels: Plugins = Field(description="`label: channel` lines (see `jscclink list channels`)")
-    schemes: Plugins = Field(description="`label: scheme` lines (see `jscclink list schemes`)")
+    defaults: DefaultKeys = Field(
+        default_factory=lambda: DefaultKeys(), description="options by plug-in: {schemes: {digital: {source: bpg}}}"
+    )
+    channels: Plugins | None = Field(default=None, description="`label: channel` lines (see `jscclink list channels`)")
+    schemes: Plugins | None = Field(default=None, description="`label: scheme` lines (see `jscclink list schemes`)")
+    groups: dict[str, GroupKeys] | None = Field(
+        default=None, min_length=1, description="`name: {channels: [...], esno_db: [...]}` lines: sweeps of their own"
+    )
     side: Any = Field(default="ideal", description="a side link, or {name: side link, option: value}")
     feedback: Any = Field(default=None, description="a feedback link, or {name: feedback link, option: value}")
     esno_db: Decibels | None = Field(default=None, description=_DB)
     ebno_db: Decibels | None = Field(default=None, description=_DB)
-    cbr: Bandwidths | None = Field(default=None, description="a list of numbers or fractions like [1/12, 0.1]")
+    cbr: Bandwidths | None = Field(default=None, description=_CBR)
     metrics: Annotated[list[Any], BeforeValidator(_metric_list)] = Field(
         description="a list of metrics like [psnr, outage, cbr] (see `jscclink list metrics`)"
     )
@@ -193,7 +249,9 @@ def check(data: dict[str, Any], source: Source) -> StudyKeys:
 def _sentence(error: Any) -> str:
     """One pydantic error in the words of the study file."""
     *above, key = [str(part) for part in error["loc"]]
-    inner: dict[str, type[BaseModel]] = {"stop": StopKeys, "batch": BatchKeys}
+    inner: dict[str, type[BaseModel]] = {
+        "stop": StopKeys, "batch": BatchKeys, "groups": GroupKeys, "defaults": DefaultKeys,
+    }  # fmt: skip
     model = inner.get(above[0], StudyKeys) if above else StudyKeys
     if error["type"] in ("extra_forbidden", "invalid_key"):
         hint = nearest(key, model.model_fields, SYNONYMS)
