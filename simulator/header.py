@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import platform
-from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from .environment import versions
 from .study import Study
 
 
@@ -19,14 +16,14 @@ def study_header(study: Study, device: str, threads: int) -> dict[str, Any]:
     for point in study.points:
         bits = study.schemes[point.scheme_label].block_bits
         values = bits if bits is not None else sum(shapes) / len(shapes)
-        named = {"id": point.id, "scheme": point.scheme_label, "channel": point.channel_label}
+        named = {"id": point.id, "link": point.link_id, "scheme": point.scheme_label, "channel": point.channel_label}
         snr = {"esno_db": point.esno_db, "ebno_db": point.ebno_db, "cbr": point.cbr}
         points.append({**named, **snr, "values": values, "bits": bits})
     return {
         "name": study.name,
         "seed": study.seed,
         "text": study.text,
-        "versions": _versions(),
+        "versions": versions(),
         "device": device,
         "threads": threads,
         "schemes": {label: asdict(info) for label, info in study.scheme_info().items()},
@@ -38,12 +35,3 @@ def study_header(study: Study, device: str, threads: int) -> dict[str, Any]:
         "stop": asdict(study.stop),
         "points": points,
     }
-
-
-@cache
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in ("jscclink", "torch", "numpy", "sionna-no-rt", "numba", "pillow", "av"):
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions

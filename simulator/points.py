@@ -136,6 +136,11 @@ class Point:
             "items": self.items,
         }
 
+    @cached_property
+    def link_id(self) -> str:
+        """64 hexadecimal digits: points that share them met the same channel realisations, batch by batch."""
+        return digest(self._link)
+
     def link_seed(self, batch: int) -> int:
         """Seed of all the link's randomness in a batch; the same for every scheme."""
         return seed_from("link", self._link, batch)

@@ -22,12 +22,23 @@ if TYPE_CHECKING:
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Processes = Annotated[int, typer.Option("--processes", "-p", help="Worker processes.", metavar="N")]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        help="Run on a Dask cluster: its scheduler's address, or 'local' for one of this machine. With it, -p says how many "
+        "workers to keep busy; default: all that are there.",
+        metavar="ADDRESS",
+    ),
+]
 
 
 def run(
     study: Annotated[Path, typer.Argument(help="Study file (YAML), or a trace that `run` printed.", metavar="STUDY")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the results; default: results/NAME of the file.")] = None,
-    processes: Processes = 1,
+    processes: Annotated[
+        int | None, typer.Option("--processes", "-p", help="Worker processes; default: 1.", metavar="N")
+    ] = None,
+    dask: Dask = None,
     override: Annotated[
         list[str] | None,
         typer.Option("--set", help="Another value for a key of the study: stop.errors=10.", metavar="KEY=VALUE"),
@@ -38,7 +49,7 @@ def run(
     """Run a study, or what is missing of it; the table goes to stdout, and is a trace that can be run again."""
     loaded = load(study, values.overrides(override or []))
     folder = out or Path("results") / study.stem
-    finish(compute(loaded, folder, processes=processes, device=device, quiet=quiet))
+    finish(compute(loaded, folder, processes=processes, dask=dask, device=device, quiet=quiet))
     if not quiet:
         typer.echo(f"results are in {folder}; `jscclink plot {folder} -o figure.pdf` draws them", err=True)
 
@@ -108,14 +119,21 @@ def load(path: Path, changed: dict[str, Any]) -> Study:
     return study if changed else replace(study, text=text)
 
 
-def compute(study: Study, folder: Path, *, processes: int, quiet: bool, device: str = "cpu") -> Results:
+def compute(
+    study: Study, folder: Path, *, processes: int | None, quiet: bool, device: str = "cpu", dask: str | None = None
+) -> Results:
     """Run with progress on stderr; when interrupted, what there is still goes to stdout."""
+    from jscclink.simulator.cluster import dask_executor
     from jscclink.simulator.results import load_results
     from jscclink.simulator.runner import run as run_study
     from jscclink.simulator.table import trace
 
+    progress = _progress(quiet)
     try:
-        return run_study(study, folder, processes=processes, device=device, progress=_progress(quiet))
+        if dask is None:
+            return run_study(study, folder, processes=1 if processes is None else processes, device=device, progress=progress)
+        with dask_executor(dask, processes) as (executor, in_flight):
+            return run_study(study, folder, executor=executor, in_flight=in_flight, device=device, progress=progress)
     except KeyboardInterrupt:
         typer.echo(trace(load_results(folder)), nl=False)
         raise
