@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from .environment import versions
+from .points import digest
 from .study import Study
 
 
@@ -35,3 +37,8 @@ def study_header(study: Study, device: str, threads: int) -> dict[str, Any]:
         "stop": asdict(study.stop),
         "points": points,
     }
+
+
+def study_hash(header: Mapping[str, Any]) -> str:
+    """64 hexadecimal digits that studies share whose results may lie in one store: seed, pictures, composition of batches."""
+    return digest({key: header[key] for key in ("seed", "images", "chunks", "items")})

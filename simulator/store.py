@@ -5,8 +5,8 @@
 
 `check` is the BLAKE2b-64 of the rest of the line. Every batch is written at once when it is finished, in one piece. A line
 that a killed process left half-written is ignored and named, so is a line that was damaged or edited; their batches run
-again. Files of several machines are merged by putting them into one folder (or one after the other into one file). Two
-records of one batch must agree; a disagreement is named, the first counts.
+again. Files of several machines add up when they lie in one folder; `merge` makes one file of them. Two records of one
+batch must agree; a disagreement is named, the first counts.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ LOG = "batches.jsonl"
 _HEAD = re.compile(rb'\{"check":"([0-9a-f]{16})",(?:"point":"([0-9a-f]{64})","batch":(\d+),|"study":)')
 _CHECKED_FROM = len('{"check":"0123456789abcdef",')
 _FSYNC_EVERY_S = 5.0
+# of a place: the number of the file in the lower bits, the offset above
+_FILE_BITS = 12
+_FILE_MASK = (1 << _FILE_BITS) - 1
 
 
 class StoreError(OSError):
     """The store cannot take another record (disk full, ...); what is in it is safe."""
 
 
-def _line(body: Mapping[str, Any]) -> bytes:
+def line_of(body: Mapping[str, Any]) -> bytes:
     """A record as its line: the body's JSON with its checksum in front."""
     text = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
     check = blake2b(text[1:], digest_size=8).hexdigest().encode()
@@ -60,8 +63,10 @@ class Log:
         self.notices: list[str] = []
         self.studies: dict[str, dict[str, Any]] = {}
         self._maps: list[mmap.mmap | bytes] = []
-        # point -> batch -> places (file, start, end) of its records
-        self._places: dict[str, dict[int, list[tuple[int, int, int]]]] = {}
+        # point -> batch -> where its line starts, and in which file, in one number; a million of them are kept
+        self._places: dict[str, dict[int, int]] = {}
+        # where a batch has further records
+        self._more_places: dict[tuple[str, int], list[int]] = {}
         for path in sorted(self.folder.glob("*.jsonl"), key=lambda path: (path.name == LOG, path.name)):
             self._scan(path)
 
@@ -86,11 +91,26 @@ class Log:
             elif head[2] is None:
                 study = json.loads(data[start:end])["study"]
             else:
-                batches = self._places.setdefault(head[2].decode(), {})
-                batches.setdefault(int(head[3]), []).append((number, start, end))
+                point, batch, place = head[2].decode(), int(head[3]), start << _FILE_BITS | number
+                if self._places.setdefault(point, {}).setdefault(batch, place) != place:
+                    self._more_places.setdefault((point, batch), []).append(place)
             start = end + 1
         if study is not None:
             self.studies[path.name] = study
+
+    def points(self) -> Iterable[str]:
+        """Ids of the points that have a record."""
+        return self._places.keys()
+
+    def lines(self, point: str, batch: int) -> list[bytes]:
+        """A batch's records as they were written, line breaks included, in the order of the files."""
+        first = self._places.get(point, {}).get(batch)
+        places = [] if first is None else [first, *self._more_places.get((point, batch), ())]
+        found = []
+        for place in places:
+            data, start = self._maps[place & _FILE_MASK], place >> _FILE_BITS
+            found.append(data[start : data.find(b"\n", start) + 1])
+        return found
 
     def batches(self, point: str) -> Iterable[int]:
         """Indices of the batches that have a record, in no order."""
@@ -98,13 +118,14 @@ class Log:
 
     def record(self, point: str, batch: int, metrics: Iterable[str]) -> dict[str, Any] | None:
         """A batch's record with (at least) these metrics; None where there is none, or not with all of them."""
-        places = self._places.get(point, {}).get(batch, ())
         merged: dict[str, Any] | None = None
-        for file, start, end in places:
-            record = from_json(self._maps[file][start:end])
+        for line in self.lines(point, batch):
+            record = from_json(line)
+            if "failed" in record:
+                continue
             if merged is None:
                 merged = record
-            elif _agree(merged, record):
+            elif agree(merged, record):
                 merged["metrics"] = {**record["metrics"], **merged["metrics"]}
             else:
                 message = f"Two records of batch {batch} of point {point[:12]} disagree; the first counts."
@@ -114,17 +135,25 @@ class Log:
             return None
         return merged
 
+    def failure(self, point: str, batch: int) -> dict[str, Any] | None:
+        """`{"failed": message}` of a batch that raised the last time it was tried; None where it did not."""
+        for line in reversed(self.lines(point, batch)):
+            record = from_json(line)
+            if "failed" in record:
+                return {"failed": record["failed"]}
+        return None
+
     def in_order(self, point: str, metrics: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """Records of a point from batch 0 up to the first that is missing."""
+        """Records of a point from batch 0 up to the first that is missing; `failure` where a batch failed and has no other."""
         keys = tuple(metrics)
         for batch in range(len(self._places.get(point, ()))):
-            record = self.record(point, batch, keys)
+            record = self.record(point, batch, keys) or self.failure(point, batch)
             if record is None:
                 return
             yield record
 
 
-def _agree(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+def agree(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Whether two records of one batch say the same, but for the time it took and for metrics that only one has."""
     same = all(first[key] == second[key] for key in ("trials", "errors"))
     shared = first["metrics"].keys() & second["metrics"].keys()
@@ -177,7 +206,7 @@ class Writer:
         self._write({"study": study})
 
     def write_batch(self, point: str, batch: int, record: Mapping[str, Any]) -> None:
-        """Append a finished batch.
+        """Append a finished batch: its record, or `{"failed": message}` of one that raised, which is tried again.
 
         Raises
         ------
@@ -187,7 +216,7 @@ class Writer:
         self._write({"point": point, "batch": batch, **record})
 
     def _write(self, body: Mapping[str, Any]) -> None:
-        line = _line(body)
+        line = line_of(body)
         size = os.fstat(self._fd).st_size
         try:
             written = os.write(self._fd, line)

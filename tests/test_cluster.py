@@ -207,7 +207,7 @@ def test_a_number_of_workers_that_makes_no_sense_is_refused():
 def scheduler_and_worker(folder):
     """`dask scheduler` and one `dask worker` as processes of their own; yields the address and the scheduler's process."""
     file = folder / "scheduler.json"
-    environment = {**os.environ, "PYTHONPATH": FAULTS}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([FAULTS, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
     common = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment, "cwd": folder}
     dask = [sys.executable, "-m", "dask"]
     local = ["--host", "127.0.0.1", "--no-dashboard"]

@@ -14,7 +14,7 @@ import typer
 
 from jscclink import __version__
 
-from . import bits, information, report, show, studies
+from . import bits, information, report, show, stores, studies
 from .guard import guarded
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ for _name, _command in (
     ("plot", studies.plot),
     ("report", report.report),
     ("export", studies.export),
+    ("merge", stores.merge),
     ("ber", bits.ber),
     ("show", show.show),
     ("list", information.list_plugins),
