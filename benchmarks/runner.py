@@ -1,9 +1,9 @@
-"""What the runner costs over a bare loop, and how fast a large store loads.
+"""What the runner costs over a bare loop.
 
 Overhead: the same batches through `run` (seeds, ids, store, statistics, stop rules) and through a bare loop (build, link,
 metrics), in turn, CPU time, the median of the paired ratios. Small batches show the cost, realistic ones the share.
 
-    python benchmarks/runner.py [--records 1000000]
+    python benchmarks/runner.py
 """
 
 from __future__ import annotations
@@ -11,21 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import tempfile
-import time
-from pathlib import Path
 
 import numba
 import torch
 
 from jscclink.simulator import registry
 from jscclink.simulator.link import Link
-from jscclink.simulator.results import load_results
 from jscclink.simulator.runner import run
 from jscclink.simulator.scheme import Scheme
-from jscclink.simulator.store import LOG, Writer
 from jscclink.simulator.study import Study
 
 REPEATS = 5
@@ -104,55 +99,12 @@ def overhead(name: str) -> dict[str, float]:
     return {"share": round(share, 4), "ms_per_batch": round(cost, 3), "share_with_system": round(with_system, 4)}
 
 
-def large_store(records: int) -> dict[str, float]:
-    """A synthetic store of ten points with many batches of eight pictures each: load it, make its table."""
-    one = study("small pictures")
-    with tempfile.TemporaryDirectory() as folder:
-        run(one, folder)
-        stored = next(iter(load_results(folder).rows))
-        _synthesise(Path(folder), stored.id, records)
-        size = (Path(folder) / LOG).stat().st_size
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        start = time.perf_counter()
-        results = load_results(folder)
-        text = results.table()
-        seconds = time.perf_counter() - start
-    assert sum(row.trials for row in results.rows) == 8 * records, "not all records were taken in"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{records} records, {size / 1e6:.0f} MB: {seconds:.1f} s, peak {peak / 2**20:.2f} GiB ({len(text)} bytes of table)")
-    return {
-        "records": records,
-        "seconds": round(seconds, 2),
-        "gib": round(peak / 2**20, 3),
-        "gib_before": round(before / 2**20, 3),
-    }
-
-
-def _synthesise(folder: Path, point: str, records: int) -> None:
-    """Replace the log by one with ten points."""
-    study_line, batch_line = (folder / LOG).read_text().splitlines()[:2]
-    header, record = json.loads(study_line)["study"], json.loads(batch_line)
-    (folder / LOG).unlink()
-    points = [f"{index:x}" + point[1:] for index in range(10)]
-    header["points"] = [{**header["points"][0], "id": name, "esno_db": float(i)} for i, name in enumerate(points)]
-    header["stop"]["draws"] = records
-    writer = Writer(folder)
-    writer.write_study(header)
-    kept = {key: record[key] for key in ("trials", "errors", "seconds", "metrics")}
-    for index in range(records):
-        kept["metrics"]["psnr"]["x"][0] = 30.0 + (index % 1000) / 997
-        writer.write_batch(points[index % 10], index // 10, kept)
-    writer.close()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=1_000_000)
-    arguments = parser.parse_args()
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     numba.set_num_threads(1)  # as in the runner's workers
     figures = {f"overhead {name}": overhead(name) for name in ("pictures", "small pictures", "blocks")}
-    print(json.dumps(figures | {"store": large_store(arguments.records)}))
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

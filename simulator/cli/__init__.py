@@ -1,7 +1,8 @@
 """The `jscclink` command. Results go to stdout, progress and complaints to stderr.
 
 Exit codes: 0 done, 1 something failed while computing (the rest is kept), 2 what was given cannot be used (one line says what
-and why), 130 interrupted (what was finished is kept). Heavy libraries are imported by the commands that need them.
+and why), 3 `compare` found a difference, 130 interrupted (what was finished is kept). Heavy libraries are imported by the
+commands that need them.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ for _name, _command in (
     ("report", report.report),
     ("export", studies.export),
     ("merge", stores.merge),
+    ("compare", stores.compare),
     ("ber", bits.ber),
     ("show", show.show),
     ("list", information.list_plugins),

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from jscclink.errors import InputError
+
+if TYPE_CHECKING:
+    from jscclink.simulator.compare import Comparison
+
+# exit code of `compare` where something differs; 1 and 2 are errors
+DIFFERENT = 3
 
 
 def merge(
@@ -21,3 +29,75 @@ def merge(
     for notice in merged.notices:
         typer.echo(notice, err=True)
     typer.echo(f"{out}: {merged.points} points, {merged.batches} batches; {merged.duplicates} records were there twice")
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of results.", metavar="A")],
+    second: Annotated[Path, typer.Argument(help="Folder of results; may be the same one, with --schemes.", metavar="B")],
+    metric: Annotated[str | None, typer.Option(help="Metric to compare; default: the first study's first.")] = None,
+    schemes: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Scheme in A and scheme in B, by their labels; default: those called alike.", metavar="IN_A IN_B"),
+    ] = None,
+    over: Annotated[
+        str, typer.Option(help="pictures (the answer holds for pictures like these) or draws (for these).")
+    ] = "pictures",
+    level: Annotated[float, typer.Option(help="Significance level, all points together.", metavar="P")] = 0.05,
+) -> None:
+    """Compare two stores point by point, with a significance test each, corrected for their number (Holm).
+
+    Exit code 0: no point differs significantly. 3: at least one does.
+    """
+    from jscclink.simulator.compare import compare as compare_stores
+
+    if not 0.0 < level < 1.0:
+        raise InputError(f"--level {level}: a probability between 0 and 1")
+    wanted: Any = over
+    found = compare_stores(first, second, metric=metric, schemes=schemes, over=wanted)
+    typer.echo("\n".join(_lines(found, f"{first}", f"{second}", level)))
+    if found.significant(level):
+        raise typer.Exit(DIFFERENT)
+
+
+def _lines(found: Comparison, first: str, second: str, level: float) -> list[str]:
+    unit = f" ({found.unit})" if found.unit else ""
+    names = [row.scheme for row in (found.points[0].first, found.points[0].second)]
+    chosen = names[0] != names[1]
+    places = [f"{place}, {name}" if chosen else place for place, name in zip((first, second), names, strict=True)]
+    lines = [
+        f"# {found.metric}{unit} | A {places[0]} | B {places[1]}",
+        f"# 95 % intervals of A - B; p corrected for {len(found.points)} points after Holm; * not finished",
+    ]
+    for side, count in zip("AB", found.unmatched, strict=True):
+        lines += [f"# {count} points only in {side}"] if count else []
+    head = ["scheme", "channel", "CBR", "Es/N0 (dB)", "A", "B", "A - B", "low", "high", "p", "p (Holm)", "verdict", "test"]
+    rows = [head]
+    for point in found.points:
+        a, b, test = point.first, point.second, point.test
+        ends = [_number(row.metrics[found.metric].value) + "*" * (not row.finished) for row in (a, b)]
+        numbers = [_number(value) for value in (test.difference, test.low, test.high)]
+        chances = ["-" if p is None else f"{p:.3g}" for p in (test.p, point.p_holm)]
+        cbr = "-" if a.cbr is None else f"{a.cbr:.4g}"
+        place = [a.scheme if not chosen else "-", a.channel, cbr, f"{a.esno_db:.2f}"]
+        rows.append([*place, *ends, *numbers, *chances, _verdict(found, test.difference, point.p_holm, level), test.name])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for index, row in enumerate(rows):
+        cells = " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append(("# " if index == 0 else "  ") + cells)
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _verdict(found: Comparison, difference: float | None, p: float | None, level: float) -> str:
+    if p is None or difference is None:
+        return "no test"
+    if p > level or difference == 0.0:
+        return "not shown"
+    higher = "A" if difference > 0 else "B"
+    if found.better is None:
+        return f"{higher} higher"
+    lower = "B" if higher == "A" else "A"
+    return f"{higher if found.better == 'higher' else lower} better"
