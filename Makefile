@@ -1,6 +1,7 @@
 # make demo    real pictures over real channels: figures and a report in demo/
 # make test    all tests
-# Both set up .venv first (Python 3.11 or newer and a network are all they need); the second time that is quick.
+# make docs    the documentation as a web site, docs/_build/html/index.html
+# All set up .venv first (Python 3.11 or newer and a network are all they need); the second time that is quick.
 
 PYTHON ?= python3
 # PyTorch first, and pinned: what comes later must not pull in another build. On a machine with a GPU, or to choose a
@@ -10,7 +11,7 @@ PROCESSES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quicktest lint clean
+.PHONY: demo test quicktest lint docs clean
 
 $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -18,6 +19,10 @@ $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 # the other environment of examples/tensorflow_codec: TensorFlow, which cannot live in the first
@@ -57,5 +62,10 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# nothing is run and nothing fetched: notebooks are shown as they are
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo 'docs/_build/html/index.html'
+
 clean:
-	rm -rf $(VENV) .venv-tensorflow demo build *.egg-info src/*.egg-info
+	rm -rf $(VENV) .venv-tensorflow demo build docs/_build *.egg-info src/*.egg-info
