@@ -1,4 +1,5 @@
-"""Results for other programs: CSV (long form), MATLAB's .mat, rate-distortion JSON (CompressAI's schema), text trace."""
+"""Results for other programs: CSV (long form), MATLAB's .mat, rate-distortion JSON (CompressAI's schema), text trace,
+LaTeX tables, Parquet."""
 
 from __future__ import annotations
 
@@ -15,16 +16,23 @@ import numpy as np
 
 from jscclink.errors import InputError
 
+from .latex import latex_text
 from .results import Results, Row
 from .statistics import Estimate
 from .table import STUDY_PREFIX, provenance, trace
 from .units import bits_per_pixel, noise_var_from_esno_db
 
-FORMATS = ("csv", "mat", "rd-json", "trace")
+FORMATS = ("csv", "mat", "rd-json", "trace", "latex", "parquet")
 # names of CompressAI's schema; what it has no name for keeps ours
 _RD_NAMES = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb", "ms_ssim_db": "ms-ssim-db-rgb"}
 _ESTIMATE = ("value", "low", "high", "draws_half_width", "n", "groups", "kind", "is_upper_bound", "confidence")
 _POINT = ("scheme", "channel", "cbr", "esno_db", "ebno_db")
+# Parquet's, where it is not float64
+_TYPES = {
+    **dict.fromkeys(("scheme", "channel", "metric", "unit", "kind", "id"), "string"),
+    **dict.fromkeys(("n", "groups", "trials", "errors"), "int64"),
+    **dict.fromkeys(("is_upper_bound", "finished"), "bool_"),
+}
 _RUN = ("trials", "errors", "finished", "seconds", "id")
 
 
@@ -57,6 +65,40 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str):
         return _text(value)
     return "" if value is None else value
+
+
+def save_parquet(results: Results, path: Path) -> None:
+    """The columns of the CSV with their types, null where not known; the study, versions and seed are in the metadata.
+
+    `pandas.read_parquet`, `polars.read_parquet`, DuckDB and MATLAB's `parquetread` read it.
+
+    Raises
+    ------
+    InputError
+        pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise InputError("Parquet needs pyarrow; pip install 'jscclink[parquet]'") from error
+    pairs = [(row, key) for row in results.rows for key in results.metrics]
+    columns: dict[str, Any] = {"study": pyarrow.array([results.name] * len(pairs), pyarrow.string())}
+    for name in (*_POINT, "metric", "unit", *_ESTIMATE, *_RUN):
+        values = [_entry(results, row, key, name) for row, key in pairs]
+        columns[name] = pyarrow.array(values, getattr(pyarrow, _TYPES.get(name, "float64"))())
+    provenance = {
+        "jscclink.study": results.provenance.study,
+        "jscclink.versions": json.dumps(dict(results.provenance.versions)),
+        "jscclink.seed": str(results.provenance.seed),
+    }
+    parquet.write_table(pyarrow.table(columns).replace_schema_metadata(provenance), path)
+
+
+def _entry(results: Results, row: Row, key: str, name: str) -> Any:
+    if name in ("metric", "unit"):
+        return key if name == "metric" else results.metrics[key].unit
+    return getattr(row.metrics[key] if name in _ESTIMATE else row, name)
 
 
 def mat_struct(results: Results) -> dict[str, Any]:
@@ -158,7 +200,11 @@ def save(results: Results, path: str | Path, form: str) -> list[Path]:
             return [path]
         if form == "rd-json":
             return _save_curves(rd_curves(results), path)
-        path.write_text(csv_text(results) if form == "csv" else trace(results), encoding="utf-8")
+        if form == "parquet":
+            save_parquet(results, path)
+            return [path]
+        texts = {"csv": csv_text, "trace": trace, "latex": latex_text}
+        path.write_text(texts[form](results), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
     return [path]

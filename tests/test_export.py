@@ -4,14 +4,21 @@ import csv
 import io
 import json
 import math
+import re
+import sys
 
+import duckdb
 import pytest
 import synthetic_results
 import yaml
+from matplotlib.mathtext import MathTextParser
+from pylatexenc.latex2text import LatexNodes2Text
+from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 from scipy.io import loadmat
 
 from jscclink.errors import InputError
-from jscclink.simulator import export, table
+from jscclink.simulator import export, latex, table
+from jscclink.simulator.statistics import Sums, estimate
 
 
 def read_csv(text):
@@ -87,7 +94,7 @@ def test_rd_json_of_one_curve_is_one_file(tmp_path):
 
 def test_exports_refuse_what_they_cannot_write(tmp_path):
     results = synthetic_results.bits()
-    with pytest.raises(InputError, match="no format 'xlsx'; allowed: csv, mat, rd-json, trace"):
+    with pytest.raises(InputError, match="no format 'xlsx'; allowed: csv, mat, rd-json, trace, latex, parquet"):
         export.save(results, tmp_path / "x", "xlsx")
     with pytest.raises(InputError, match="blocks of bits; rate-distortion curves need pictures"):
         export.save(results, tmp_path / "x.json", "rd-json")
@@ -121,3 +128,80 @@ def test_trace_names_curves_bounds_and_failures():
     assert "# Capacity (bound) | AWGN | CBR 0.0833333 | a bound, no system\n" in text
     assert "psnr (dB)" in text and "Eb/N0" not in text
     assert text.endswith("# failed: batch 3 of X: no memory\n")
+
+
+def test_parquet_is_read_back_by_duckdb(tmp_path):
+    for results in (synthetic_results.pictures(), synthetic_results.bits()):
+        path = tmp_path / f"{results.name}.parquet"
+        export.save(results, path, "parquet")
+        lines = duckdb.read_parquet(str(path))
+        found = [dict(zip(lines.columns, line, strict=True)) for line in lines.fetchall()]
+        wanted = [(row, key, row.metrics[key]) for row in results.rows for key in results.metrics]
+        assert len(found) == len(wanted)
+        for line, (row, key, number) in zip(found, wanted, strict=True):
+            assert (line["id"], line["metric"], line["scheme"], line["cbr"]) == (row.id, key, row.scheme, row.cbr)
+            assert (line["value"], line["low"], line["high"], line["n"]) == (number.value, number.low, number.high, number.n)
+            assert line["finished"] is row.finished and line["is_upper_bound"] is number.is_upper_bound
+            assert line["ebno_db"] == row.ebno_db and line["draws_half_width"] == number.draws_half_width
+        kept = duckdb.sql(f"select key, value from parquet_kv_metadata('{path}')").fetchall()
+        assert (b"jscclink.study", synthetic_results.STUDY.encode()) in kept and (b"jscclink.seed", b"3") in kept
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"pip install 'jscclink\[parquet\]'"):
+        export.save(synthetic_results.bits(), tmp_path / "x.parquet", "parquet")
+
+
+def tables_of(text):
+    """Caption and rows of every table, by a parser of LaTeX that is not ours."""
+    nodes, _, _ = LatexWalker(text).get_latex_nodes()
+    for table_node in (node for node in nodes if isinstance(node, LatexEnvironmentNode)):
+        assert table_node.environmentname == "table"
+        body = next(node for node in table_node.nodelist if isinstance(node, LatexEnvironmentNode))
+        source = body.latex_verbatim()
+        rows = re.split(r"\\\\\n", source.split(r"\toprule", 1)[1].rsplit(r"\bottomrule", 1)[0])
+        cells = [
+            [cell.strip().removeprefix(r"\midrule").strip() for cell in re.split(r"(?<!\\)&", row)]
+            for row in rows
+            if row.strip()
+        ]
+        alignment = re.match(r"\\begin\{tabular\}\{(\w+)\}", source)[1]
+        assert {len(row) for row in cells} == {len(alignment)}
+        yield LatexNodes2Text().nodelist_to_text(table_node.nodelist), cells
+
+
+def test_latex_tables_hold_every_value_with_its_interval(tmp_path):
+    results = synthetic_results.pictures(cbrs=(1 / 24, 1 / 12))
+    export.save(results, tmp_path / "t.tex", "latex")
+    tables = list(tables_of((tmp_path / "t.tex").read_text()))
+    assert len(tables) == 6
+    text, cells = tables[0]
+    assert "psnr (dB) on AWGN, study made up, with 95% intervals" in text
+    assert cells[0] == ["CBR", "$E_s/N_0$ (dB)", *results.schemes]
+    assert [row[0] for row in cells[1:]] == ["0.04167", "", "", "0.08333", "", ""]
+    parser = MathTextParser("path")
+    for row in cells[1:]:
+        for label, cell in zip(cells[0][2:], row[2:], strict=True):
+            texts = re.fullmatch(r"\$([\d.]+) \\pm ([\d.]+)\$", cell).groups()
+            last_digit = 10.0 ** -len(texts[0].partition(".")[2])
+            cbr = 1 / 24 if cells.index(row) <= 3 else 1 / 12
+            number = next(r for r in results.curve(label, "AWGN", cbr) if r.esno_db == float(row[1])).metrics["psnr"]
+            assert float(texts[0]) == pytest.approx(number.value, abs=0.501 * last_digit)
+            assert float(texts[1]) == pytest.approx(number.high - number.value, abs=0.501 * last_digit)
+            assert last_digit < 0.1 * (number.high - number.value)
+    for _, cells in tables:
+        for cell in (cell for row in cells for cell in row if cell.startswith("$")):
+            parser.parse(cell.removesuffix("*"))  # matplotlib can set it
+
+
+def test_latex_rates_limits_and_stars():
+    ((text, cells),) = tables_of(latex.latex_text(synthetic_results.bits()))
+    assert "ber on AWGN" in text and cells[0][0] == "$E_s/N_0$ (dB)"
+    limit = synthetic_results.bits().rows[2].metrics["ber"].high
+    assert re.fullmatch(r"\$6\.0\^\{\+[\d.]+\}_\{-[\d.]+\} \\cdot 10\^\{-2\}\$", cells[1][1]), cells[1]
+    assert cells[2][1].endswith("*")
+    mantissa, exponent = re.fullmatch(r"\$<([\d.]+) \\cdot 10\^\{(-\d+)\}\$", cells[3][1]).groups()
+    assert float(mantissa) * 10 ** int(exponent) == pytest.approx(limit, rel=0.05)
+    assert latex.cell(estimate("mean", [Sums.of([31.0], [1.0])])) == "$31.00$" and latex.cell(None) == "--"
+    assert latex.escape("50% of A_1 & #2") == r"50\% of A\_1 \& \#2"

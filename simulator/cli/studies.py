@@ -89,7 +89,7 @@ def plot(
 def export(
     results: Annotated[Path, typer.Argument(help="Folder of results, or a study file that was run.", metavar="FOLDER")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
-    form: Annotated[str, typer.Option("--format", help="csv, mat, rd-json or trace.")] = "csv",
+    form: Annotated[str, typer.Option("--format", help="csv, mat, rd-json, trace, latex or parquet.")] = "csv",
 ) -> None:
     """Write results for other programs."""
     from jscclink.simulator.export import save
