@@ -159,6 +159,8 @@ def test_plot_and_export(here):
     assert "allowed are interval, draws and none" in one_line(
         call("plot", "results/tiny", "-o", "a.pdf", "--band", "wide", code=2)
     )
+    alone = call("plot", "results/tiny", "-o", "a.pdf", "--envelope", "Pl*", code=2)
+    assert "an envelope is of two schemes or more; 'Pl*' fits Plain of Plain" in one_line(alone)
     call("export", "results/tiny", "-o", "r.csv")
     call("export", "results/tiny", "-o", "r.mat", "--format", "mat")
     assert call("export", "results/tiny", "-o", "rd.json", "--format", "rd-json").stdout.split() == ["rd-1.json", "rd-2.json"]
