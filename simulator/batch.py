@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from jscclink.errors import InputError
 from . import registry
 from .link import Link, Passage
 from .metrics import Metric, Samples
+from .parts import Parts, in_parts
 from .points import Point, canonical, digest
 from .scheme import Scheme
 from .statistics import Kind
@@ -73,10 +74,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """A batch that raised: what, and where."""
+    """A batch that raised.
+
+    Attributes
+    ----------
+    message, trace : str
+        What, and where.
+    hopeless : bool
+        Whatever it was, all batches of the point share it: something that was given cannot be used.
+    """
 
     message: str
     trace: str
+    hopeless: bool = False
 
 
 class _Bench:
@@ -119,7 +129,18 @@ def run_batch(job: Job) -> dict[str, Any] | Failure:
                 return _compute(job)
         except Exception as error:
             message = " ".join(f"{type(error).__name__}: {error}".split())
-            return Failure(message, traceback.format_exc())
+            return Failure(message, traceback.format_exc(), isinstance(error, InputError | MetricError))
+
+
+def run_batches(jobs: Sequence[Job], most_seconds: float) -> list[dict[str, Any] | Failure]:
+    """Compute several batches in one go, in order; none is begun after `most_seconds`. One outcome per batch computed."""
+    start = time.monotonic()
+    outcomes: list[dict[str, Any] | Failure] = []
+    for job in jobs:
+        if outcomes and time.monotonic() - start > most_seconds:
+            break
+        outcomes.append(run_batch(job))
+    return outcomes
 
 
 @dataclass(frozen=True)
@@ -149,10 +170,10 @@ def _compute(job: Job) -> dict[str, Any]:
     source = source.to(job.device)
     generator = torch.Generator().manual_seed(point.link_seed(job.batch))
     start = time.perf_counter()
-    budget = link.budget(tuple(source.shape[1:]), point.cbr)
-    passage = link.run(scheme, source, budget, point.esno_db, generator=generator)
-    record = {key: _measure(key, metric, source, passage, job) for key, metric in parts.metrics.items()}
-    errors = _errors(source, passage, pictures=job.images is not None)
+    key = canonical([job.scheme, job.device])
+    passages = in_parts(scheme, link, source, point.cbr, point.esno_db, generator, key)
+    record = {key: _measure(key, metric, passages, job) for key, metric in parts.metrics.items()}
+    errors = sum(_errors(part, passage, pictures=job.images is not None) for part, passage in passages)
     return {
         "trials": source.shape[0],
         "errors": errors,
@@ -196,9 +217,20 @@ def _errors(source: Tensor, passage: Passage, *, pictures: bool) -> int:
     return int((passage.reconstruction.data != source).any(1).sum())
 
 
-def _measure(key: str, metric: Metric, source: Tensor, passage: Passage, job: Job) -> dict[str, Any]:
-    samples: Samples = metric.measure(source, passage)
-    items = source.shape[0]
+def _measure(key: str, metric: Metric, passages: Parts, job: Job) -> dict[str, Any]:
+    numerator: list[float] = []
+    denominator: list[float] = []
+    kind: Kind = "mean"
+    for source, passage in passages:
+        samples: Samples = metric.measure(source, passage)
+        kind = samples.kind
+        for values, part in zip((numerator, denominator), _values(key, samples, source.shape[0]), strict=True):
+            values.extend(part)
+    return measured(kind, numerator, denominator, pictures=job.images is not None)
+
+
+def _values(key: str, samples: Samples, items: int) -> tuple[list[float], list[float]]:
+    """Numerators and denominators of a metric, if they are such."""
     x, y = (part.detach().to("cpu", torch.float64) for part in (samples.numerator, samples.denominator))
     if samples.kind not in get_args(Kind) or x.shape != (items,) or y.shape != (items,):
         raise MetricError(
@@ -212,7 +244,7 @@ def _measure(key: str, metric: Metric, source: Tensor, passage: Passage, job: Jo
             raise MetricError(
                 f"metric {key!r} gave {events}/{trials} for item {item}; values are finite, and counts at most trials"
             )
-    return measured(samples.kind, numerator, denominator, pictures=job.images is not None)
+    return numerator, denominator
 
 
 @contextmanager

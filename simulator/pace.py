@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from .points import Plan
@@ -19,16 +19,19 @@ class Pace:
     ----------
     stop : StopRule
     plan : Plan
-    tallies : sequence of Tally
-        Of the points that have something left to do.
     """
 
-    def __init__(self, stop: StopRule, plan: Plan, tallies: Sequence[Tally]) -> None:
+    def __init__(self, stop: StopRule, plan: Plan) -> None:
         self._stop, self._plan = stop, plan
-        self._left = {id(tally): stop.batches_left(tally, plan) for tally in tallies}
-        self._finite = sum(left for left in self._left.values() if math.isfinite(left))
+        self._left: dict[int, float] = {}
+        self._finite = 0.0
         self._first = time.monotonic()
         self._batches = 0
+
+    def add(self, tally: Tally) -> None:
+        """Count in a point that has something left to do."""
+        left = self._left[id(tally)] = self._stop.batches_left(tally, self._plan)
+        self._finite += left if math.isfinite(left) else 0.0
 
     def snapshot(self, tally: Tally, record: Mapping[str, Any], done: int, points: int, title: str) -> Snapshot:
         """After a batch of the point with this tally; `done` of `points` are over."""

@@ -196,7 +196,7 @@ def load_results(folder: str | Path) -> Results:
             if point["id"] not in rows:
                 records = log.in_order(point["id"], metrics)
                 tally, reason = fold(records, header.plan, header.stop, tuple(metrics))
-                if tally.batches:
+                if tally.trials:
                     rows[point["id"]] = header.row(point, tally, reason, metrics)
     return replace(headers[-1].results(rows.values()), metrics=metrics, notices=tuple(log.notices))
 
@@ -205,7 +205,15 @@ def results_of(study: Mapping[str, Any], tallies: Iterator[tuple[Tally, str | No
     """Results of a study's header and the tallies of its points, in the header's order."""
     header = Header(study)
     pairs = zip(header.points, tallies, strict=True)
-    return header.results(header.row(point, tally, reason, header.metrics) for point, (tally, reason) in pairs if tally.batches)
+    return header.results(header.row(point, tally, reason, header.metrics) for point, (tally, reason) in pairs if tally.trials)
+
+
+def _sentence(tally: Tally, reason: str | None) -> str:
+    """Why a point stopped, and what is missing of it."""
+    if not tally.failed:
+        return reason or "Not finished: run again to go on."
+    batches = "1 batch" if tally.failed == 1 else f"{tally.failed} batches"
+    return f"Not finished: {batches} of {tally.batches} failed and count nowhere; run again to try them again."
 
 
 class Header:
@@ -232,8 +240,8 @@ class Header:
             per_image={key: tally.groups(key) for key in keys} if self.plan.images else {},
             trials=tally.trials,
             errors=tally.errors,
-            finished=reason is not None,
-            stop=reason or "Not finished: run again to go on.",
+            finished=reason is not None and not tally.failed,
+            stop=_sentence(tally, reason),
             seconds=tally.seconds,
             throughput=tally.throughput(point["values"], point["bits"]),
         )

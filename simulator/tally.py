@@ -99,11 +99,15 @@ class Tally:
         self._plan, self._keys = plan, tuple(metrics)
         self._metrics: dict[str, _Metric] = {}
         self._speed = Sums()
-        self.batches = self.trials = self.errors = 0
+        self.batches = self.failed = self.trials = self.errors = 0
         self.seconds = 0.0
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Take in the next batch: a record of `runner` or of the store."""
+        """Take in the next batch: a record of `runner` or of the store; of one that `failed`, that it is missing."""
+        if "failed" in record:
+            self.batches += 1
+            self.failed += 1
+            return
         pictures = self._plan.pictures(self.batches)
         for key in self._keys:
             kept = record["metrics"][key]
@@ -128,7 +132,7 @@ class Tally:
 
     @property
     def whole_passes(self) -> bool:
-        """Whether every picture has had the same number of draws."""
+        """Whether every picture has had the same number of draws, but for batches that failed."""
         return self.batches % self._plan.batches_per_pass == 0
 
     @property
@@ -196,7 +200,8 @@ class StopRule:
                 return f"The half-widths aimed at are reached: {wanted}."
             if self.draws is not None and tally.passes >= self.draws:
                 return f"All {self.draws} draws of {plan.images} pictures are done."
-            if self.most_trials is not None and tally.trials >= self.most_trials:
+            # by batches, as those that failed bring no trials
+            if self.most_trials is not None and tally.batches >= self.most_batches(plan):
                 short = self.errors is not None and tally.errors < self.errors
                 advice = f" with {tally.errors} of {self.errors} errors; raise stop.most_trials to be surer" if short else ""
                 return f"The most trials are done, {tally.trials} {what}{advice}."
@@ -230,5 +235,6 @@ class StopRule:
         for key, wanted in self.half_width.items():
             half = tally.estimate(key).half_width if tally.batches else None
             if half is not None and wanted > 0:
-                bounds.append(tally.batches * max((half / wanted) ** 2 - 1.0, 0.0))
+                least = self.least_draws * plan.batches_per_pass - tally.batches if plan.images else 0.0
+                bounds.append(max(tally.batches * ((half / wanted) ** 2 - 1.0), least, 0.0))
         return max(min(bounds), 0.0)

@@ -3,6 +3,9 @@
 import os
 
 import pytest
+from runner_studies import faults, photos
+
+__all__ = ["faults", "own_cache", "photos"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -23,8 +23,12 @@ class Shaky(OneShotScheme):
         A file that gets a letter per batch.
     raises, dies
         Files: while there is one, a batch raises; a batch removes it and ends its process.
+    rarely
+        It raises in about every fourth batch only, always in the same ones.
     murderous
         Every batch ends its process.
+    most_items
+        More items at a time do not fit into its memory.
     dreams
         Decides by the global random state.
     """
@@ -37,16 +41,22 @@ class Shaky(OneShotScheme):
         log: str | None = None,
         raises: str | None = None,
         dies: str | None = None,
+        rarely: bool = False,
         murderous: bool = False,
+        most_items: int | None = None,
         dreams: bool = False,
     ) -> None:
         self.block_bits = k
         self._seconds, self._log, self._raises, self._dies = seconds, log, raises, dies
         self._murderous, self._dreams = murderous, dreams
+        self._rarely, self._most_items = rarely, most_items
 
     def encode(self, source, budget, csi):
         time.sleep(self._seconds)
-        if self._raises and Path(self._raises).exists():
+        if self._most_items is not None and source.shape[0] > self._most_items:
+            raise MemoryError
+        unlucky = not self._rarely or int(source[0, :2].sum()) == 2
+        if unlucky and self._raises and Path(self._raises).exists():
             raise ArithmeticError("the dog\nate it")
         if self._murderous:
             os._exit(9)
