@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,19 +20,14 @@ from matplotlib.transforms import ScaledTranslation
 
 from jscclink.errors import InputError
 
+from .envelope import LABEL as ENVELOPE
+from .look import COLUMN_IN, ENVELOPE_LINE, PAGE_IN, PALETTE, STYLE, UNFILLED, Line, line_of
 from .published import Published
 from .results import Results, Row
 from .statistics import Estimate
 
 Band = Literal["interval", "draws", "none"]
 
-# IEEE's column and page widths in inches
-COLUMN_IN, PAGE_IN = 3.5, 7.16
-# Okabe & Ito's palette (colour-blind safe) without its yellow, which is too faint for a line on white
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-BOUND_LINES = ((0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1, 2)), (0, (2, 1)))
 AXES = {"esno_db": "$E_s/N_0$ (dB)", "ebno_db": "$E_b/N_0$ (dB)", "cbr": "channel bandwidth ratio"}
 NAMES = {
     "psnr": "PSNR",
@@ -49,58 +43,7 @@ NAMES = {
     "bpp": "bits per pixel",
     "energy": "energy per source value",
 }
-STYLE: Any = {
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "axes.titlesize": 8,
-    "axes.linewidth": 0.6,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 3.5,
-    "axes.grid": True,
-    "grid.linewidth": 0.4,
-    "grid.alpha": 0.35,
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "jscclink",
-    "savefig.dpi": 300,
-}
-
-
-@dataclass(frozen=True)
-class Line:
-    """How a curve is drawn.
-
-    Attributes
-    ----------
-    color, marker, linestyle, linewidth
-        As matplotlib has them.
-    arrows : bool
-        Whether upper bounds are drawn.
-    dodge_points : float
-        Their arrows are shifted sideways by this, so that those of several curves stay apart.
-    """
-
-    color: str
-    marker: str
-    linestyle: Any
-    linewidth: float
-    arrows: bool = True
-    dodge_points: float = 0.0
-
-
-def line_of(index: int, *, bound: bool = False) -> Line:
-    """Colour, marker and line of the index-th curve; bounds are thin, dashed, grey, without markers."""
-    if bound:
-        return Line("#707070", "", BOUND_LINES[index % len(BOUND_LINES)], 0.8, arrows=False)
-    dodge = (index + 1) // 2 * (2.5 if index % 2 else -2.5)
-    turn = index // len(PALETTE)
-    return Line(
-        PALETTE[index % len(PALETTE)], MARKERS[(index + turn) % len(MARKERS)], LINES[turn % len(LINES)], 1.1, dodge_points=dodge
-    )
+_LEGEND_ROW_IN = 0.15
 
 
 def draw(
@@ -146,7 +89,7 @@ def draw(
     style = {"color": line.color, "marker": line.marker, "linestyle": line.linestyle, "linewidth": line.linewidth}
     horizontal = np.array([at for at, _ in seen])
     values = [math.nan if number is None or number.value is None else number.value for _, number in seen]
-    ax.plot(horizontal, np.array(values), label=label, **style)
+    ax.plot(horizontal, np.array(values), label=label, zorder=line.zorder, **style)
     low, high = np.array([_band(number, band) for _, number in seen]).T
     if np.isfinite(low).any():
         ax.fill_between(horizontal, low, high, color=line.color, alpha=0.15, linewidth=0)
@@ -254,10 +197,12 @@ def _panel(ax: Axes, results: Results, channel: str, metric: str, x: str, band: 
     curve, bound = 0, 0
     for scheme, info in results.schemes.items():
         for suffix, rows in _curves([r for r in results.rows if r.scheme == scheme and r.channel == channel], x, results):
+            envelope = info.plugin["name"] == ENVELOPE
             index = bound if info.bound else curve
             shown: Band = "none" if info.bound else band
-            draw(ax, rows, metric, x=x, label=scheme + suffix, line=line_of(index, bound=info.bound), band=shown)
-            bound, curve = bound + info.bound, curve + (not info.bound)
+            line = ENVELOPE_LINE if envelope else line_of(index, bound=info.bound)
+            draw(ax, rows, metric, x=x, label=scheme + suffix, line=line, band=shown)
+            bound, curve = bound + (info.bound and not envelope), curve + (not info.bound)
     measured = ax.get_ylim()
     for index, (label, (at, value)) in enumerate(theory.items(), start=bound):
         line = line_of(index, bound=True)
@@ -280,9 +225,10 @@ def _curves(rows: Sequence[Row], x: str, results: Results) -> Iterable[tuple[str
 
 
 def _systems(published: Sequence[Published]) -> list[list[Published]]:
+    """What is one entry of the legend, and one look."""
     groups: dict[tuple[str, str, str], list[Published]] = {}
     for point in published:
-        groups.setdefault((point.system, point.source, point.channel), []).append(point)
+        groups.setdefault((point.system, point.short_source, point.channel), []).append(point)
     return list(groups.values())
 
 
@@ -293,9 +239,9 @@ def _overlay(ax: Axes, points: Sequence[Published], x: str, index: int) -> None:
         [at for at, _ in places],
         [value for _, value in places],
         linestyle="none",
-        marker=MARKERS[-1 - index % len(MARKERS)],
+        marker=UNFILLED[index % len(UNFILLED)],
         markerfacecolor="none",
-        markeredgecolor=PALETTE[-1 - index % len(PALETTE)],
+        markeredgecolor=PALETTE[-1 - (index + index // len(UNFILLED)) % len(PALETTE)],
         markeredgewidth=0.8,
         markersize=4.5,
         label=f"{points[0].system} ({points[0].short_source})",
@@ -312,6 +258,8 @@ def _decorate(page: Figure, panels: Sequence[Axes], y_label: str, x_label: str) 
     page.supylabel(y_label, fontsize=8)
     longest = max((len(label) for label in handles), default=0)
     columns = max(1, min(len(handles), int(page.get_figwidth() * 20 / (longest + 9))))
+    # the legend stands above the panels and takes nothing from them
+    page.set_figheight(page.get_figheight() + _LEGEND_ROW_IN * (-(-len(handles) // columns) - 1))
     page.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=columns)
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jscclink.errors import InputError
-from jscclink.simulator import figures, published
+from jscclink.simulator import figures, look, published
 from jscclink.simulator.envelope import with_oracle_envelope
 
 REFERENCE = Path(__file__).parents[1] / "studies" / "reference" / "published.csv"
@@ -70,9 +70,9 @@ def test_point_without_errors_is_an_arrow_never_zero():
 def test_bounds_have_no_arrows_and_arrows_stand_apart():
     rows = synthetic_results.bits().rows
     ax = Figure().subplots()
-    figures.draw(ax, rows, "ber", line=figures.line_of(0, bound=True))
+    figures.draw(ax, rows, "ber", line=look.line_of(0, bound=True))
     assert not ax.texts
-    lines = [figures.line_of(i) for i in range(5)]
+    lines = [look.line_of(i) for i in range(5)]
     assert len({line.dodge_points for line in lines}) == 5 and lines[0].dodge_points == 0
 
 
@@ -97,7 +97,7 @@ def test_panels_curves_and_bounds():
     assert all(line.get_marker() == "" and line.get_linestyle() == "--" and line.get_linewidth() < 1 for line in bounds)
     assert len({(line.get_color(), line.get_marker()) for line in others}) == 4
     assert "E_s/N_0" in page._supxlabel.get_text() and page._supylabel.get_text() == "PSNR (dB)"
-    assert page.get_figwidth() == figures.PAGE_IN
+    assert page.get_figwidth() == look.PAGE_IN
 
 
 def test_over_bandwidth_the_ledger_is_the_axis():
@@ -110,10 +110,10 @@ def test_over_bandwidth_the_ledger_is_the_axis():
 
 
 def test_styles_are_distinct_also_in_grey_and_for_many_curves():
-    lines = [figures.line_of(i) for i in range(21)]
+    lines = [look.line_of(i) for i in range(21)]
     assert len({(line.color, line.marker, str(line.linestyle)) for line in lines}) == 21
     assert len({line.marker for line in lines[:7]}) == 7
-    greys = sorted(np.dot(to_rgb(color), [0.2126, 0.7152, 0.0722]) for color in figures.PALETTE)
+    greys = sorted(np.dot(to_rgb(color), [0.2126, 0.7152, 0.0722]) for color in look.PALETTE)
     assert greys[-1] < 0.75  # visible on white
 
 
@@ -140,7 +140,7 @@ def test_same_results_same_bytes(tmp_path):
         assert data == (tmp_path / f"two.{suffix}").read_bytes(), suffix
         assert len(data) > 5000 and b"/CreationDate" not in data and b"<dc:date>" not in data
     with Image.open(tmp_path / "one.png") as image:
-        assert image.size[0] == pytest.approx(figures.PAGE_IN * 300, abs=2)
+        assert image.size[0] == pytest.approx(look.PAGE_IN * 300, abs=2)
 
 
 def test_wrong_requests_are_one_line(tmp_path):
@@ -205,3 +205,38 @@ def test_the_oracle_envelope_is_the_best_at_each_point_and_a_bound():
     assert [row.metrics["psnr"] for row in own] == [row.metrics["psnr"] for row in results.rows if row.scheme == "Joint"]
     with pytest.raises(InputError, match="JPEG"):
         with_oracle_envelope(results, "JPEG*", "psnr")
+
+
+def test_the_envelope_lies_broad_and_pale_under_the_curves():
+    page = figures.figure(with_oracle_envelope(synthetic_results.pictures(), "J*", "psnr"), "psnr")
+    lines = {line.get_label(): line for line in page.axes[0].lines}
+    envelope = lines.pop("oracle envelope of J*")
+    shown = [line for label, line in lines.items() if not label.startswith("_")]
+    assert len(shown) == 3 and all(envelope.get_linewidth() > 2 * line.get_linewidth() for line in shown)
+    assert all(envelope.get_zorder() < line.get_zorder() for line in shown)
+
+
+def test_no_two_published_systems_look_alike_and_none_is_named_twice():
+    results = synthetic_results.pictures(cbrs=(1 / 16,), images=KODAK)
+    points = published.comparable(published.read(REFERENCE), results, "psnr", "esno_db")
+    page = figures.figure(results, "psnr", published=points)
+    unfilled = [line for line in page.axes[0].lines if line.get_markerfacecolor() == "none"]
+    assert len(unfilled) == len({point.system for point in points}) >= 7
+    assert len({(line.get_marker(), line.get_markeredgecolor()) for line in unfilled}) == len(unfilled)
+    assert len({line.get_marker() for line in unfilled}) == len(unfilled), "also on a grey copy"
+    texts = [text.get_text() for text in page.legends[0].get_texts()]
+    assert len(texts) == len(set(texts)) == 3 + len(unfilled)
+
+
+def test_a_long_legend_takes_nothing_from_the_panels():
+    results = synthetic_results.pictures(cbrs=(1 / 16,), images=KODAK)
+    points = published.comparable(published.read(REFERENCE), results, "psnr", "esno_db")
+    heights = []
+    for beside in ([], points):
+        page = figures.figure(results, "psnr", published=beside)
+        page.draw_without_rendering()
+        heights.append(page.axes[0].get_window_extent().height / page.dpi)
+        legend = page.legends[0].get_window_extent()
+        assert all(not legend.overlaps(ax.get_tightbbox()) for ax in page.axes)
+        assert page.bbox.contains(legend.x0, legend.y0) and page.bbox.contains(legend.x1, legend.y1)
+    assert heights[1] == pytest.approx(heights[0], abs=0.2) and heights[0] > 1.5
