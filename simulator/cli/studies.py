@@ -44,12 +44,21 @@ def run(
         typer.Option("--set", help="Another value for a key of the study: stop.errors=10.", metavar="KEY=VALUE"),
     ] = None,
     device: Annotated[str, typer.Option(help="Torch device of the workers: cpu, cuda:0, ...")] = "cpu",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the points, the cost and the time to expect; compute and store nothing.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a study, or what is missing of it; the table goes to stdout, and is a trace that can be run again."""
     loaded = load(study, values.overrides(override or []))
+    if dry_run:
+        from jscclink.simulator.forecast import describe, forecast
+
+        typer.echo(describe(loaded, forecast(loaded, device=device), processes or 1), nl=False)
+        return
     folder = out or Path("results") / study.stem
-    finish(compute(loaded, folder, processes=processes, dask=dask, device=device, quiet=quiet))
+    results = compute(loaded, folder, processes=processes, dask=dask, device=device, quiet=quiet)
+    finish(results, _targets(loaded, results))
     if not quiet:
         typer.echo(f"results are in {folder}; `jscclink plot {folder} -o figure.pdf` draws them", err=True)
 
@@ -149,6 +158,14 @@ def finish(results: Results, notes: Sequence[str] = ()) -> None:
     if results.failures:
         typer.echo(f"{len(results.failures)} batches failed, first: {results.failures[0]}", err=True)
         raise typer.Exit(FAILED)
+
+
+def _targets(study: Study, results: Results) -> list[str]:
+    """Where the curves pass the targets of their grids, one sentence each."""
+    from jscclink.simulator.grid import crossings
+
+    targets = dict.fromkeys(curve.grid.target for curve in study.curves if curve.grid.target is not None)
+    return [each.sentence(*target) for target in targets for each in crossings(results, *target)]
 
 
 def results_in(path: Path) -> Results:
