@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jscclink.errors import InputError
 
+from .distribution import Distribution
 from .points import Plan
 from .statistics import Estimate, Sums, paired_difference
 from .store import Log
@@ -49,6 +50,8 @@ class Row:
     seconds : float
         Computing time of its batches.
     throughput : Throughput
+    distributions : mapping of Distribution
+        Of the metrics that are means, over pictures and draws (CDF, quantiles, outage below a threshold); none for blocks.
     """
 
     id: str
@@ -65,6 +68,7 @@ class Row:
     stop: str
     seconds: float
     throughput: Throughput
+    distributions: Mapping[str, Distribution] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -150,14 +154,32 @@ class Results:
         head = ["scheme", "channel", "cbr", "esno_db", "ebno_db", "trials", "errors"]
         for key in self.metrics:
             head += [key, f"{key} low", f"{key} high", f"{key} half-width over draws", f"{key} items"]
+            if any(key in row.distributions for row in self.rows):
+                head += [f"{key} p5", f"{key} p5 low", f"{key} p5 high"]
         writer.writerow([*head, "stop", "id"])
         for row in self.rows:
             cells: list[Any] = [row.scheme, row.channel, row.cbr, row.esno_db, row.ebno_db, row.trials, row.errors]
             for key in self.metrics:
                 number = row.metrics[key]
                 cells += [number.value, number.low, number.high, number.draws_half_width, number.n]
+                if f"{key} p5" in head:
+                    p5 = row.distributions.get(key, Distribution()).quantile(0.05)
+                    cells += [p5.value, p5.low, p5.high]
             writer.writerow(["" if cell is None else cell for cell in [*cells, row.stop, row.id]])
         return text.getvalue()
+
+    def distribution(self, row: Row, metric: str) -> Distribution:
+        """Values of a metric over the pictures and draws of a point, for CDFs, percentiles and outage below a threshold.
+
+        Raises
+        ------
+        InputError
+            The metric is a rate, or the study transmits blocks of bits: there is none.
+        """
+        if metric not in row.distributions:
+            known = ", ".join(row.distributions) or "none"
+            raise InputError(f"no distribution of {metric!r} at this point; there are those of means over pictures: {known}")
+        return row.distributions[metric]
 
     def difference(self, metric: str, first: Row, second: Row) -> Estimate:
         """Paired difference first - second of a metric's mean over the pictures that both have, with its interval."""
@@ -244,6 +266,7 @@ class Header:
             stop=_sentence(tally, reason),
             seconds=tally.seconds,
             throughput=tally.throughput(point["values"], point["bits"]),
+            distributions={key: found for key in keys for found in [tally.distribution(key)] if found.n},
         )
 
     def results(self, rows: Iterable[Row]) -> Results:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .distribution import Distribution, bin_of
 from .points import Plan
 from .statistics import Estimate, Kind, Sums, estimate, estimate_blocks, estimate_rate
 
@@ -57,6 +58,7 @@ class _Metric:
         # sums of n, x, x^2 over items with a denominator of 1, as nearly all have, and of `Sums`' fields over the others
         self._plain = [[0.0] * 3 for _ in range(groups)]
         self._others = [[0.0] * _FIELDS for _ in range(groups)]
+        self.bins: dict[int, int] = {}
 
     def add(self, kept: Mapping[str, Any], pictures: Sequence[int]) -> None:
         if "sums" in kept:
@@ -70,12 +72,20 @@ class _Metric:
                 row[0] += 1
                 row[1] += x
                 row[2] += x * x
+            if self.kind == "mean":
+                bins = self.bins
+                for x in kept["x"]:
+                    place = bin_of(x)
+                    bins[place] = bins.get(place, 0) + 1
         else:
             for picture, x, y in zip(pictures, kept["x"], kept["y"], strict=True):
                 if y > 0:
                     row = self._others[picture]
                     for i, value in enumerate((1, x, y, x * x, x * y, y * y)):
                         row[i] += value
+                    if self.kind == "mean":
+                        place = bin_of(x / y)
+                        self.bins[place] = self.bins.get(place, 0) + 1
 
     def sums(self) -> tuple[Sums, ...]:
         """Per group."""
@@ -152,6 +162,11 @@ class Tally:
         kind = self._metrics[key].kind if key in self._metrics else "mean"
         groups = self.groups(key)
         return estimate(kind, groups) if self._plan.images else estimate_blocks(kind, groups[0])
+
+    def distribution(self, key: str) -> Distribution:
+        """The values of a metric over pictures and draws; empty for rates and for blocks of bits."""
+        metric = self._metrics.get(key)
+        return Distribution() if metric is None else Distribution.of(metric.bins)
 
     def throughput(self, values_per_item: float, info_bits_per_item: float | None) -> Throughput:
         """Computing speed so far."""
