@@ -260,7 +260,16 @@ answers.moved = [parseFloat(before), parseFloat(frame.style.left)];
 answers.crops = document.querySelectorAll(".crop").length;
 const named = (e) => e.getAttribute("aria-label") || e.textContent.trim() || e.closest("label") || e.labels?.length;
 const all = [...document.querySelectorAll("button, select, input, a[href], [tabindex]")];
-const controls = all.filter((e) => !e.closest(".modebar"));
+const controls = all;
+const bar = (name) => plots[0].querySelector(`.modebar-btn[data-title="${name}"]`);
+answers.buttons = [...document.querySelectorAll(".modebar-btn")].map((e) => e.dataset.title);
+answers.server = plots[0]._context.plotlyServerURL;
+const width = () => plots[0].layout.xaxis.range[1] - plots[0].layout.xaxis.range[0];
+const whole = width();
+bar("Zoom in").focus();
+answers.focus = document.activeElement === bar("Zoom in");
+bar("Zoom in").click();
+answers.zoom = [whole, width()];
 answers.unreachable = controls.filter((e) => e.tabIndex < 0).length;
 answers.unnamed = controls.filter((e) => !named(e) && !e.matches("pre")).map((e) => e.outerHTML);
 const theme = document.documentElement.dataset.theme;
@@ -294,6 +303,8 @@ def test_in_a_browser_from_disk(tmp_path):
     assert answers["pictureAtHighestSnr"] and answers["clip"] == "inset(0px 80% 0px 0px)"
     assert answers["moved"][1] < answers["moved"][0]
     assert answers["unreachable"] == 0 and answers["unnamed"] == []
+    assert answers["focus"] and 0 < answers["zoom"][1] < answers["zoom"][0], "zoom by the keyboard"
+    assert not [name for name in answers["buttons"] if "hare" in name or "loud" in name] and answers["server"] == ""
     assert answers["theme"] == ["light", "dark", "#e8e8e8"]
     assert answers["print"] == [660, "#000000"]
 

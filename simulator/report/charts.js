@@ -4,7 +4,11 @@
 const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "ink"];
 const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x"];
 const BOUND_DASHES = ["dash", "dot", "longdash", "dashdot"];
-const PLOT_OPTIONS = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+// the buttons are always there, so that the keyboard finds zoom and pan; none of them may send a chart anywhere
+const PLOT_OPTIONS = {
+  displaylogo: false, displayModeBar: true, responsive: true, showSendToCloud: false, plotlyServerURL: "",
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "sendChartToCloud"],
+};
 const styles = new Map();
 let printing = false;
 
