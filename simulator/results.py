@@ -11,7 +11,7 @@ from typing import Any
 
 from jscclink.errors import InputError
 
-from .distribution import Distribution
+from .histogram import Histogram
 from .points import Plan
 from .statistics import Estimate, Sums, paired_difference
 from .store import Log
@@ -50,8 +50,8 @@ class Row:
     seconds : float
         Computing time of its batches.
     throughput : Throughput
-    distributions : mapping of Distribution
-        Of the metrics that are means, over pictures and draws (CDF, quantiles, outage below a threshold); none for blocks.
+    histograms : mapping of Histogram
+        Of the metrics that are means, over pictures and draws (quantiles, outage below a threshold); none for blocks.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Row:
     stop: str
     seconds: float
     throughput: Throughput
-    distributions: Mapping[str, Distribution] = field(default_factory=dict)
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Results:
         head = ["scheme", "channel", "cbr", "esno_db", "ebno_db", "trials", "errors"]
         for key in self.metrics:
             head += [key, f"{key} low", f"{key} high", f"{key} half-width over draws", f"{key} items"]
-            if any(key in row.distributions for row in self.rows):
+            if any(key in row.histograms for row in self.rows):
                 head += [f"{key} p5", f"{key} p5 low", f"{key} p5 high"]
         writer.writerow([*head, "stop", "id"])
         for row in self.rows:
@@ -163,23 +163,10 @@ class Results:
                 number = row.metrics[key]
                 cells += [number.value, number.low, number.high, number.draws_half_width, number.n]
                 if f"{key} p5" in head:
-                    p5 = row.distributions.get(key, Distribution()).quantile(0.05)
+                    p5 = row.histograms.get(key, Histogram()).quantile(0.05)
                     cells += [p5.value, p5.low, p5.high]
             writer.writerow(["" if cell is None else cell for cell in [*cells, row.stop, row.id]])
         return text.getvalue()
-
-    def distribution(self, row: Row, metric: str) -> Distribution:
-        """Values of a metric over the pictures and draws of a point, for CDFs, percentiles and outage below a threshold.
-
-        Raises
-        ------
-        InputError
-            The metric is a rate, or the study transmits blocks of bits: there is none.
-        """
-        if metric not in row.distributions:
-            known = ", ".join(row.distributions) or "none"
-            raise InputError(f"no distribution of {metric!r} at this point; there are those of means over pictures: {known}")
-        return row.distributions[metric]
 
     def difference(self, metric: str, first: Row, second: Row) -> Estimate:
         """Paired difference first - second of a metric's mean over the pictures that both have, with its interval."""
@@ -266,7 +253,7 @@ class Header:
             stop=_sentence(tally, reason),
             seconds=tally.seconds,
             throughput=tally.throughput(point["values"], point["bits"]),
-            distributions={key: found for key in keys for found in [tally.distribution(key)] if found.n},
+            histograms={key: found for key in keys for found in [tally.histogram(key)] if found.n},
         )
 
     def results(self, rows: Iterable[Row]) -> Results:

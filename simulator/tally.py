@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .distribution import Distribution, bin_of
+from .histogram import Histogram, bin_of
 from .points import Plan
 from .statistics import Estimate, Kind, Sums, estimate, estimate_blocks, estimate_rate
 
@@ -163,10 +163,10 @@ class Tally:
         groups = self.groups(key)
         return estimate(kind, groups) if self._plan.images else estimate_blocks(kind, groups[0])
 
-    def distribution(self, key: str) -> Distribution:
+    def histogram(self, key: str) -> Histogram:
         """The values of a metric over pictures and draws; empty for rates and for blocks of bits."""
         metric = self._metrics.get(key)
-        return Distribution() if metric is None else Distribution.of(metric.bins)
+        return Histogram() if metric is None else Histogram.of(metric.bins)
 
     def throughput(self, values_per_item: float, info_bits_per_item: float | None) -> Throughput:
         """Computing speed so far."""
