@@ -255,3 +255,21 @@ def test_the_command_runs_on_a_cluster_by_address(two_workers, tmp_path):
     assert (
         done.exit_code == 2 and len(done.stderr.splitlines()) == 1 and "no Dask scheduler at tcp://127.0.0.1:9" in done.stderr
     )
+
+
+@pytest.fixture
+def slurm_example(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    return importlib.import_module("slurm")
+
+
+def test_the_slurm_example_asks_for_what_it_was_told(slurm_example):
+    chosen = slurm_example.parse(["s.yaml", "r", "--cores", "16", "--memory", "64GB", "--walltime", "04:00:00", "--queue", "q"])
+    with slurm_example.cluster(chosen) as cluster_of_jobs:
+        script = cluster_of_jobs.job_script()
+    for line in ("#SBATCH -p q", "#SBATCH --cpus-per-task=16", "#SBATCH -t 04:00:00", "export OMP_NUM_THREADS=1"):
+        assert line in script
+    assert "--nthreads 1 " in script and "--nworkers 16 " in script and "gres" not in script
+    with slurm_example.cluster(slurm_example.parse(["s.yaml", "r", "--gpu"])) as cluster_of_jobs:
+        script = cluster_of_jobs.job_script()
+    assert "#SBATCH --gres=gpu:1" in script and "--cpus-per-task=1\n" in script and "--nworkers" not in script
