@@ -74,6 +74,17 @@ def plot(
     envelope: Annotated[
         str | None, typer.Option(help="Draw the oracle envelope of the schemes whose labels fit: 'BPG + LDPC, *'.")
     ] = None,
+    distribution: Annotated[
+        bool,
+        typer.Option(
+            "--distribution",
+            help="Instead: the distribution over pictures and draws at each of a few SNRs, with the "
+            "5th percentile. Goes with --metric and --esno alone.",
+        ),
+    ] = False,
+    esno: Annotated[
+        list[str] | None, typer.Option(help="With --distribution: which Es/N0 in dB; may be given again. Default: three.")
+    ] = None,
 ) -> None:
     """Draw the curves of a study: one panel per channel, bands for the intervals."""
     from jscclink.simulator import figures
@@ -84,6 +95,13 @@ def plot(
     if band not in ("interval", "draws", "none"):
         raise InputError(f"--band {band!r}: allowed are interval, draws and none")
     chosen = metric or next(iter(found.metrics))
+    if distribution:
+        if x or band != "interval" or published or system or envelope:
+            raise InputError("--distribution goes with --metric and --esno alone; leave the other options out")
+        _plot_distribution(found, chosen, esno, output)
+        return
+    if esno:
+        raise InputError("--esno goes with --distribution; curves have all SNRs of the study")
     axis = x or figures.natural_axis(found)
     points = []
     if published is not None:
@@ -92,6 +110,14 @@ def plot(
         found = with_oracle_envelope(found, envelope, chosen)
     shown: Any = band
     figures.save(figures.figure(found, chosen, x=axis, band=shown, published=points), output)
+    typer.echo(str(output))
+
+
+def _plot_distribution(found: Results, metric: str, esno: list[str] | None, output: Path) -> None:
+    from jscclink.simulator import figures, figures_distribution
+
+    places = None if esno is None else [values.number(text, "--esno") for text in esno]
+    figures.save(figures_distribution.figure(found, metric, esno_db=places), output)
     typer.echo(str(output))
 
 
