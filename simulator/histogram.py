@@ -18,7 +18,7 @@ _AT_ONCE = 8192
 
 
 def bins_of(values: np.ndarray) -> np.ndarray:
-    """The bins of values, int64 [n]: sign, exponent and the first 12 bits of the mantissa, as one whole number in order of size."""
+    """Bins, int64 [n]: sign, exponent and the first 12 bits of the mantissa, as one whole number in order of size."""
     mantissa, exponent = np.frexp(np.abs(values))
     place = (exponent.astype(np.int64) + 1100) * _BINS + ((mantissa - 0.5) * 2 * _BINS).astype(np.int64) + 1
     return np.where(values == 0.0, 0, np.where(values > 0, place, -place))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .histogram import Histogram, bin_of
+from .histogram import Counter, Histogram
 from .points import Plan
 from .statistics import Estimate, Kind, Sums, estimate, estimate_blocks, estimate_rate
 
@@ -58,7 +58,7 @@ class _Metric:
         # sums of n, x, x^2 over items with a denominator of 1, as nearly all have, and of `Sums`' fields over the others
         self._plain = [[0.0] * 3 for _ in range(groups)]
         self._others = [[0.0] * _FIELDS for _ in range(groups)]
-        self.bins: dict[int, int] = {}
+        self.values = Counter()
 
     def add(self, kept: Mapping[str, Any], pictures: Sequence[int]) -> None:
         if "sums" in kept:
@@ -73,10 +73,7 @@ class _Metric:
                 row[1] += x
                 row[2] += x * x
             if self.kind == "mean":
-                bins = self.bins
-                for x in kept["x"]:
-                    place = bin_of(x)
-                    bins[place] = bins.get(place, 0) + 1
+                self.values.add(kept["x"])
         else:
             for picture, x, y in zip(pictures, kept["x"], kept["y"], strict=True):
                 if y > 0:
@@ -84,8 +81,7 @@ class _Metric:
                     for i, value in enumerate((1, x, y, x * x, x * y, y * y)):
                         row[i] += value
                     if self.kind == "mean":
-                        place = bin_of(x / y)
-                        self.bins[place] = self.bins.get(place, 0) + 1
+                        self.values.add((x / y,))
 
     def sums(self) -> tuple[Sums, ...]:
         """Per group."""
@@ -166,7 +162,7 @@ class Tally:
     def histogram(self, key: str) -> Histogram:
         """The values of a metric over pictures and draws; empty for rates and for blocks of bits."""
         metric = self._metrics.get(key)
-        return Histogram() if metric is None else Histogram.of(metric.bins)
+        return Histogram() if metric is None else metric.values.histogram()
 
     def throughput(self, values_per_item: float, info_bits_per_item: float | None) -> Throughput:
         """Computing speed so far."""

@@ -2,14 +2,19 @@
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jscclink.simulator.histogram import Histogram, bin_of, centre
+from jscclink.simulator.histogram import Counter, Histogram, bins_of, centre
 from jscclink.simulator.runner import run
 
 numbers = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-6)
+
+
+def bin_of(value):
+    return int(bins_of(np.array([value]))[0])
 
 
 @given(numbers, numbers)
@@ -19,10 +24,10 @@ def test_bins_are_narrow_and_in_order(a, b):
 
 
 def of(values):
-    bins = {}
+    counter = Counter()
     for value in values:
-        bins[bin_of(value)] = bins.get(bin_of(value), 0) + 1
-    return Histogram.of(bins)
+        counter.add([value])
+    return counter.histogram()
 
 
 def test_quantiles_and_outage_of_known_values():
@@ -32,6 +37,11 @@ def test_quantiles_and_outage_of_known_values():
     few = of([30.0, 31.0]).quantile(0.05)
     assert few.low is None and few.value == pytest.approx(30, rel=1e-3)
     assert Histogram().quantile(0.05).value is None
+
+
+def test_many_values_are_counted_as_they_come():
+    found = of([30.0, 31.0, 0.0, -2.0] * 5000)
+    assert found.n == 20000 and found.counts == (5000,) * 4 and found.values[1] == 0.0
 
 
 def test_the_interval_of_a_percentile_covers_it():
