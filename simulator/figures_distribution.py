@@ -89,8 +89,8 @@ def _panel(ax: Axes, rows: Sequence[Row], results: Results, metric: str) -> None
             found = row.histograms[metric]
             steps = np.array([found.values[0], *found.values]), np.cumsum([0, *found.counts]) / found.n
             ax.step(*steps, where="post", color=look.color, linestyle=dashes, linewidth=look.linewidth, label=scheme)
-            if not info.bound:
-                percentile = found.quantile(LEVEL)
+            percentile = found.quantile(LEVEL)
+            if not info.bound and percentile.value is not None:
                 places = [place for place in (percentile.low, percentile.value, percentile.high) if place is not None]
                 ax.plot(places, [LEVEL] * len(places), color=look.color, linewidth=2.5, alpha=0.5)
                 ax.plot([percentile.value], [LEVEL], color=look.color, marker=look.marker, linestyle="none")
