@@ -76,7 +76,8 @@ def run(
     KeyboardInterrupt
         On SIGINT and SIGTERM, after everything finished has been stored.
     """
-    _check(processes, threads, in_flight, device)
+    # a cluster's workers have what this machine may lack
+    _check(processes, threads, in_flight, device if executor is None else "cpu")
     log = Log(folder)
     writer = Writer(folder)
     reporter = progress or NoProgress()

@@ -27,7 +27,7 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
             raise _ended(f"error: {' '.join(str(error).split())}", BAD_INPUT) from error
         except KeyboardInterrupt as error:
             raise _ended("interrupted; what was finished is kept", INTERRUPTED) from error
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             # only computing knows these; importing them costs what it costs
             if type(error).__name__ not in ("WorkerError", "StoreError"):
                 raise
