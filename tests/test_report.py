@@ -352,3 +352,5 @@ def test_on_paper(tmp_path):
     chromium(page, tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={target}")
     pages = len(re.findall(rb"/Type\s*/Page\b", target.read_bytes()))
     assert 2 <= pages <= 6
+    boxes = [tuple(map(float, box.split())) for box in re.findall(rb"/MediaBox\s*\[([^]]*)\]", target.read_bytes())]
+    assert any(box[2] > box[3] for box in boxes) and any(box[2] < box[3] for box in boxes), "tables on their side"

@@ -32,8 +32,8 @@ for (const [event, on] of [["beforeprint", true], ["afterprint", false]]) {
     printing = on;
     drawPlots();
     document.querySelectorAll(".js-plotly-plot").forEach((plot) => {
-      const width = plot.closest(".grid") ? 320 : 660;
-      Plotly.relayout(plot, on ? { width, autosize: false } : { width: undefined, autosize: true });
+      const [width, height] = plot.closest(".grid") ? [320, 320] : [660, 350]; // two charts to a page
+      Plotly.relayout(plot, on ? { width, height, autosize: false } : { width: undefined, height: undefined, autosize: true });
     });
   });
 }
