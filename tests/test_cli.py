@@ -66,7 +66,7 @@ def test_help_is_light_and_names_the_commands():
     )
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("[]\n")
-    for command in ("run", "plot", "export", "ber", "show", "list", "doctor", "bpg", "train", "data"):
+    for command in ("run", "plot", "export", "merge", "compare", "ber", "show", "list", "doctor", "bpg", "train", "data"):
         assert f"  {command} " in done.stdout
 
 

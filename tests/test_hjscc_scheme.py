@@ -221,6 +221,19 @@ def test_a_lost_turn_is_no_outage_but_hurts() -> None:
     assert results[1] < results[0]
 
 
+@pytest.mark.parametrize("damaged", [b"\x00", b"\xff" * 40])
+def test_damaged_side_information_of_a_turn_counts_as_a_lost_turn(damaged: bytes) -> None:
+    turns, budget = HjsccFeedback(codec=CODEC, precision="float32", turns=3), Budget.from_cbr(0.15, SHAPE, IdealSide())
+    received, noise_var = torch.zeros(4000, dtype=torch.complex64), torch.full((4000,), 0.1)
+    start = turns._start(budget)
+    lost = turns._take(range(1), start, received, noise_var, None, budget)
+    found = turns._take(range(1), start, received, noise_var, damaged, budget)
+    if damaged == b"\x00":
+        assert not found.heard
+        assert torch.equal(found.state.canvas, lost.state.canvas)
+    assert found.state.canvas.isfinite().all()
+
+
 def test_fading_without_csi_at_the_transmitter() -> None:
     link = Link(Rayleigh(form="fast"))
     passage = link.run(scheme(), PICTURES, link.budget(SHAPE, 0.15), 12.0, generator=generator())

@@ -211,15 +211,18 @@ class HjsccFeedback(TurnTakingScheme):
         return symbols, side, symbols.numel() + side_uses(len(side))
 
     def _take(self, numbers: range, end: End, received: Tensor, noise_var: Tensor, data: bytes | None, budget: Budget) -> End:
-        """One turn of one picture; a turn whose side information was lost counts as one in which nothing was sent."""
+        """One turn of one picture; one whose side information was lost or damaged counts as one in which nothing was sent."""
         ends = self._ends
         size = padded_sides(budget.shape, ends.preset.multiple)
-        if data:
-            previous: Any = None if end.previous is None else end.previous[0].numpy()
-            side = decode_side(data, ends.codec.side, ends.preset.levels, numbers, size, previous)
+        previous: Any = None if end.previous is None else end.previous[0].numpy()
+        try:
+            side = decode_side(data or b"", ends.codec.side, ends.preset.levels, numbers, size, previous)
+        except InputError:
+            state = None
+        else:
             state = ends.take(numbers, end.state, received, noise_var, side)
-            if state is not None:
-                return End(state, torch.from_numpy(side.maps[-1])[None], side.lmbda_code, heard=True)
+        if state is not None:
+            return End(state, torch.from_numpy(side.maps[-1])[None], side.lmbda_code, heard=True)
         nothing = tuple(np.zeros(map_shape(size, ends.preset.levels[n]), dtype=np.int64) for n in numbers)
         empty = SideInformation(end.lmbda_code, 0, nothing)
         state = ends.take(numbers, end.state, received, noise_var, empty)
