@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 from hjscc_micro import micro_codec, pictures
+from PIL import Image
 
 from jscclink.baselines.concealment import MEAN_COLOUR
 from jscclink.baselines.side import CodedSide, NormalSide
 from jscclink.channels.awgn import Awgn
 from jscclink.channels.fading import Rayleigh
 from jscclink.errors import InputError
+from jscclink.simulator.codecs.hjscc.average import symbols_per_bit
 from jscclink.simulator.codecs.hjscc.feedback import HjsccFeedback
-from jscclink.simulator.codecs.hjscc.scheme import Hjscc, symbols_per_bit
+from jscclink.simulator.codecs.hjscc.scheme import Hjscc
 from jscclink.simulator.codecs.hjscc.weights import load_weights, save_weights
 from jscclink.simulator.link import Link
 from jscclink.simulator.scheme import Budget, Reception, Reconstruction, TransmitCsi
@@ -29,6 +31,8 @@ LINEAR = micro_codec(shake=0.0)
 SHAPE = (3, 64, 96)
 PICTURES = pictures(3, *SHAPE[1:])
 VALUES = 3 * 64 * 96
+# one much emptier than the others
+AVERAGED = torch.stack([PICTURES[0], PICTURES[1], PICTURES[2] // 8 + 100])
 
 
 def scheme(**options: object) -> Hjscc:
@@ -94,16 +98,42 @@ def test_the_same_seed_gives_the_same_pictures() -> None:
     assert torch.equal(runs[0].reconstruction.data, runs[1].reconstruction.data)
 
 
-def test_the_average_over_a_set_is_met_at_every_snr() -> None:
-    lmbda, cbr = 100.0, 0.08
-    eta = symbols_per_bit(scheme(), list(PICTURES), lmbda, cbr)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The pictures as files, one of them much emptier than the others."""
+    path = tmp_path_factory.mktemp("pictures")
+    for number, picture in enumerate(AVERAGED):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path / f"{number}.png")
+    return str(path)
+
+
+@pytest.mark.parametrize("cap", [None, 0.1])
+def test_the_average_over_a_set_is_met_at_every_snr(folder: str, cap: float | None) -> None:
+    options = {"cbr_target": 0.08, "average_over": {"folder": folder}}
     link = Link(Awgn(csi="tx+rx"))
     for snr in (1.0, 10.0):
-        passage = link.run(
-            scheme(symbols_per_bit=eta, lmbda=lmbda), PICTURES, link.budget(SHAPE, None), snr, generator=generator()
-        )
-        assert float(passage.ledger.cbr.mean()) == pytest.approx(cbr, rel=0.03)
-        assert float(passage.ledger.cbr.max()) > float(passage.ledger.cbr.min())
+        passage = link.run(scheme(**options), AVERAGED, link.budget(SHAPE, cap), snr, generator=generator())
+        # one step of one group of these small pictures is 16 reals
+        assert float(passage.ledger.cbr.mean()) == pytest.approx(0.08, abs=8 / VALUES)
+        assert float(passage.ledger.cbr.mean()) <= 0.08
+        assert float(passage.ledger.cbr.max()) > 1.2 * float(passage.ledger.cbr.min())
+        assert cap is None or float(passage.ledger.cbr.max()) <= cap
+
+
+def test_what_capped_pictures_leave_over_goes_to_the_others() -> None:
+    bits = [0.1, 0.2, 0.6]
+    eta = symbols_per_bit(bits, 0.1, 0.15)
+    shares = np.minimum(eta * np.array(bits) / 2, 0.15)
+    assert shares.mean() == pytest.approx(0.1, rel=1e-9)
+    assert shares[2] == 0.15
+    assert shares[1] == pytest.approx(2 * shares[0])
+    assert symbols_per_bit(bits, 0.1, 0.1) * bits[0] / 2 == pytest.approx(0.1)
+    assert symbols_per_bit(bits, 0.1, None) == pytest.approx(0.2 / 0.3)
+
+
+def test_the_average_is_part_of_the_fingerprint(folder: str) -> None:
+    averages = [scheme(cbr_target=0.1, average_over={"folder": folder, "limit": n}).fingerprint() for n in (1, 2)]
+    assert len({*averages, scheme().fingerprint()}) == 3
 
 
 def test_lost_side_information_is_an_outage_with_the_mean_colour() -> None:
@@ -161,9 +191,17 @@ def test_odd_sizes_are_padded_and_the_padding_is_charged() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"symbols_per_bit": 0.0}, "symbols_per_bit"), ({"lmbda": 1e9}, "lmbda must lie within")],
+    [
+        ({"symbols_per_bit": 0.0}, "symbols_per_bit"),
+        ({"lmbda": 1e9}, "lmbda must lie within"),
+        ({"cbr_target": 0.1}, "go together"),
+        ({"average_over": {"set": "kodak"}}, "go together"),
+        ({"cbr_target": 0.1, "average_over": {"set": "kodak"}, "symbols_per_bit": 0.3}, "not with symbols_per_bit"),
+        ({"cbr_target": 0.0, "average_over": {"set": "kodak"}}, "cbr_target must be above 0"),
+        ({"cbr_target": 0.1, "average_over": {"set": "kodaq"}}, "average_over: .*kodaq"),
+    ],
 )
-def test_bad_options_are_refused(options: dict[str, float], message: str) -> None:
+def test_bad_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         scheme(**options)
 
@@ -173,6 +211,10 @@ def test_without_a_budget_the_scheme_says_what_it_needs() -> None:
         scheme(symbols_per_bit=0.3).encode(PICTURES, Budget(SHAPE, None, IdealSide()), None)
     with pytest.raises(InputError, match="symbols_per_bit"):
         scheme(lmbda=64.0).encode(PICTURES, Budget(SHAPE, None, IdealSide()), None)
+    with pytest.raises(InputError, match="lets no picture take more"):
+        scheme(cbr_target=0.1, average_over={"set": "kodak", "limit": 1}).encode(
+            PICTURES, Budget.from_cbr(0.05, SHAPE, IdealSide()), None
+        )
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])

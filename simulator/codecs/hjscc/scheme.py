@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from jscclink.simulator.scheme import Budget, Burst, OneShotScheme, Reception, R
 from jscclink.simulator.units import esno_db_from_noise_var, noise_var_from_esno_db
 
 from .air import check_shape, pad, padded_sides, unpad
+from .average import Average, symbols_per_bit
 from .ends import Ends, Precision
 from .model import Sent
 from .rate_control import Allotment, allot
@@ -53,8 +55,10 @@ class Hjscc(OneShotScheme):
         Whose shipped weights to use, or a folder of weights that `jscclink train` wrote (a path with a slash).
     symbols_per_bit : float or None
         None: every picture fills the budget. A number (real symbols per bit of surprise): picture by picture as many uses as
-        its content asks for, side information included, within the budget if there is one; `symbols_per_bit` of this module
-        finds the number for an average CBR.
+        its content asks for, side information included, within the budget if there is one.
+    cbr_target, average_over : float and mapping, or None
+        The number that gives the pictures `average_over` (written as a study's `images`) this CBR on average; the study's
+        `cbr`, if there is one, is the cap of a single picture. They are analysed once per worker.
     lmbda : float or None
         Rate-distortion weight; None: what suits the budget's CBR (the weights' card says).
     esno_db : float
@@ -70,6 +74,8 @@ class Hjscc(OneShotScheme):
         *,
         preset: str = "hjscc-tiny",
         symbols_per_bit: float | None = None,
+        cbr_target: float | None = None,
+        average_over: dict[str, Any] | None = None,
         lmbda: float | None = None,
         esno_db: float = 10.0,
         precision: Precision = "bfloat16",
@@ -77,14 +83,22 @@ class Hjscc(OneShotScheme):
     ) -> None:
         if symbols_per_bit is not None and symbols_per_bit <= 0:
             raise InputError(f"symbols_per_bit must be above 0; got {symbols_per_bit}")
+        if (cbr_target is None) != (average_over is None) or None not in (cbr_target, symbols_per_bit):
+            raise InputError(
+                "cbr_target and average_over go together, and not with symbols_per_bit; got "
+                f"cbr_target={cbr_target}, average_over={average_over}, symbols_per_bit={symbols_per_bit}"
+            )
         if lmbda is not None and not LMBDA_RANGE[0] <= lmbda <= LMBDA_RANGE[1]:
             raise InputError(f"lmbda must lie within {LMBDA_RANGE[0]:g}..{LMBDA_RANGE[1]:g}; got {lmbda}")
         self._ends = Ends(codec or pretrained(preset), precision)
         self._symbols_per_bit, self._lmbda, self._esno_db = symbols_per_bit, lmbda, esno_db
+        self._average = None if cbr_target is None or average_over is None else Average(cbr_target, average_over)
+        self._bits_per_value: dict[float, list[float]] = {}  # of the pictures averaged over, by lambda
 
     def fingerprint(self) -> str:
-        """SHA-256 of the weights: ids of operating points change with them."""
-        return self._ends.codec.fingerprint
+        """SHA-256 of the weights, and of the pictures averaged over: ids of operating points change with them."""
+        weights = self._ends.codec.fingerprint
+        return weights if self._average is None else self._average.fingerprint(weights)
 
     @torch.inference_mode()
     def encode(self, source: Tensor, budget: Budget, csi: TransmitCsi | None) -> Burst:
@@ -137,10 +151,13 @@ class Hjscc(OneShotScheme):
             return int(budget.side.uses(torch.tensor([n_bytes]), noise_var))
 
         caps = [] if budget.uses is None else [budget.uses]
-        if self._symbols_per_bit is not None:
-            caps.append(math.floor(self._symbols_per_bit * coded.total_bits / 2.0))
+        per_bit = self._symbols_per_bit_of(budget)
+        if per_bit is not None:
+            caps.append(math.floor(per_bit * coded.total_bits / 2.0))
         if not caps:
-            raise InputError("the scheme hjscc needs a CBR in the study, or its option symbols_per_bit")
+            raise InputError(
+                "the scheme hjscc needs a CBR in the study, or its options cbr_target and average_over, or symbols_per_bit"
+            )
         preset, ends = self._ends.preset, self._ends
         return allot(coded.bits, preset.levels, ends.all, preset.round_up, ends.codec.side, side_uses, min(caps))
 
@@ -177,23 +194,22 @@ class Hjscc(OneShotScheme):
         state = ends.take(ends.all, ends.model.initial_state(1, *size), received, noise_var, side)
         return None if state is None else unpad(ends.show(state, side.lmbda_code, noise_var), shape)
 
+    def _symbols_per_bit_of(self, budget: Budget) -> float | None:
+        if self._average is None:
+            return self._symbols_per_bit
+        lmbda = self._lmbda_of(budget)
+        if lmbda not in self._bits_per_value:
+            self._bits_per_value[lmbda] = self._average.bits_per_value(lambda p: self.analyse(p, lmbda).total_bits)
+        cap = None if budget.uses is None else budget.uses / math.prod(budget.shape)
+        return symbols_per_bit(self._bits_per_value[lmbda], self._average.cbr_target, cap)
+
     def _lmbda_of(self, budget: Budget) -> float:
         if self._lmbda is not None:
             return self._lmbda
-        if budget.uses is None:
+        if self._average is not None:
+            cbr = self._average.cbr_target
+        elif budget.uses is not None:
+            cbr = budget.uses / math.prod(budget.shape)
+        else:
             raise InputError("without a CBR in the study the scheme hjscc needs its option lmbda, beside symbols_per_bit")
-        lmbda = self._ends.codec.lmbda_for_cbr(budget.uses / math.prod(budget.shape))
-        return min(max(lmbda, LMBDA_RANGE[0]), LMBDA_RANGE[1])
-
-
-def symbols_per_bit(scheme: Hjscc, pictures: list[Tensor], lmbda: float, cbr: float) -> float:
-    """The option `symbols_per_bit` that gives a set of pictures a CBR on average, side information included.
-
-    Args:
-        scheme: any, of the same weights.
-        pictures: uint8 [3, H, W] each.
-        lmbda: the option `lmbda` it goes with.
-        cbr: wanted mean over the pictures of (uses / (3HW)).
-    """
-    per_value = [scheme.analyse(p, lmbda).total_bits / p.numel() for p in pictures]
-    return 2.0 * cbr * len(per_value) / sum(per_value)
+        return min(max(self._ends.codec.lmbda_for_cbr(cbr), LMBDA_RANGE[0]), LMBDA_RANGE[1])
