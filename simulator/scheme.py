@@ -162,6 +162,8 @@ class Scheme(ABC):
         Two transmissions of one picture that both succeed give the same picture (digital schemes).
     needs_transmit_csi : bool
         The transmitter must know the channel: studies refuse channels whose `csi` is not `tx+rx`.
+    sets_own_rate : bool
+        It decides itself how many uses a picture takes: studies may leave `cbr` out, which is then only a limit.
     bound : bool
         No system but a bound on systems: it may use a genie, always knows the channel, and is drawn as a bound.
     """
@@ -170,6 +172,7 @@ class Scheme(ABC):
     bits_per_use: float | None = None
     deterministic_given_success: bool = False
     needs_transmit_csi: bool = False
+    sets_own_rate: bool = False
     bound: bool = False
 
     def to(self, device: torch.device | str) -> Scheme:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from jscclink.errors import InputError
+
 from .grid import Grid
 from .plugins import canonical_plugin, make, short_name
 from .points import Plan, Point, digest
@@ -37,6 +39,7 @@ class StudyScheme:
     fingerprint: str | None
     block_bits: int | None
     bits_per_use: float | None
+    sets_own_rate: bool
     bound: bool
 
     @classmethod
@@ -49,6 +52,7 @@ class StudyScheme:
             fingerprint() if fingerprint is not None else None,
             scheme.block_bits,
             scheme.bits_per_use,
+            scheme.sets_own_rate,
             scheme.bound,
         )
 
@@ -211,13 +215,17 @@ def _source_kind(keys: StudyKeys, swept: Swept, schemes: Mapping[str, StudySchem
             if sweep.cbrs != (None,):
                 raise source.error((*sweep.path, "cbr"), f"{bits[0]!r} transmits blocks of bits, which have no cbr")
     else:
-        without = {"images": keys.images is None, "cbr": any(sweep.cbrs == (None,) for sweep in swept.sweeps)}
-        for key, example in (("images", "{set: kodak}"), ("cbr", "[1/12]")):
-            if without[key]:
-                raise source.error(
-                    (), f"the key {key!r} is missing: {pictures[0]!r} transmits pictures; write {key}: {example}"
-                )
+        if keys.images is None:
+            raise _missing("images", pictures[0], "{set: kodak}", source)
+        for sweep in swept.sweeps:
+            limited = [label for label in sweep.schemes if not schemes[label].sets_own_rate]
+            if sweep.cbrs == (None,) and limited:
+                raise _missing("cbr", limited[0], "[1/12]", source)
     return bool(bits)
+
+
+def _missing(key: str, label: str, example: str, source: Source) -> InputError:
+    return source.error((), f"the key {key!r} is missing: {label!r} transmits pictures; write {key}: {example}")
 
 
 def _metrics(keys: StudyKeys, kind: str, source: Source) -> tuple[dict[str, Any], dict[str, MetricInfo]]:

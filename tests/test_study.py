@@ -214,6 +214,17 @@ def test_a_study_of_pictures_as_it_stands(tmp_path):
     assert study.metric_info["psnr"].unit == "dB"
 
 
+def test_only_schemes_that_set_their_own_rate_do_without_a_cbr(tmp_path):
+    path = tmp_path / "study.yaml"
+    text = change(PICTURES, "cbr: [1/12, 0.5]\n", "")
+    own = "{name: hjscc, cbr_target: 0.05, average_over: {set: kodak, limit: 1}}"
+    path.write_text(change(text, "pixels: uncoded", f"own rate: {own}"))
+    assert {point.cbr for point in Study.load(path).points} == {None}
+    path.write_text(change(text, "pixels: uncoded", f"own rate: {own}\n  pixels: uncoded"))
+    with pytest.raises(InputError, match="'cbr' is missing: 'pixels' transmits pictures"):
+        Study.load(path)
+
+
 def test_numbers_as_people_write_them():
     study = bits(stop={"most_trials": 1e5}, seed=7)
     assert study.stop.most_trials == 100_000

@@ -93,6 +93,7 @@ class Hjscc(OneShotScheme):
         self._ends = Ends(codec or pretrained(preset), precision)
         self._symbols_per_bit, self._lmbda, self._esno_db = symbols_per_bit, lmbda, esno_db
         self._average = None if cbr_target is None or average_over is None else Average(cbr_target, average_over)
+        self.sets_own_rate = self._average is not None or (symbols_per_bit is not None and lmbda is not None)
         self._bits_per_value: dict[float, list[float]] = {}  # of the pictures averaged over, by lambda
 
     def fingerprint(self) -> str:
