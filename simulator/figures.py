@@ -220,8 +220,8 @@ def _curves(rows: Sequence[Row], x: str, results: Results) -> Iterable[tuple[str
             yield f", {esno_db:g} dB" if several else "", [row for row in rows if row.esno_db == esno_db]
         return
     for cbr in sorted({row.cbr for row in rows}, key=lambda value: value or 0.0):
-        several = len(results.cbrs()) > 1
-        yield f", CBR {cbr:.3g}" if several else "", [row for row in rows if row.cbr == cbr]
+        several = sum(budget is not None for budget in results.cbrs()) > 1
+        yield f", CBR {cbr:.3g}" if several and cbr is not None else "", [row for row in rows if row.cbr == cbr]
 
 
 def _systems(published: Sequence[Published]) -> list[list[Published]]:

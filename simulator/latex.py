@@ -67,7 +67,8 @@ def _table(results: Results, metric: str, channel: str) -> str:
     ]
     last: float | None = None
     for (cbr, esno_db), found in sorted(by_place.items()):
-        first = [] if not budgets else [f"{cbr:.4g}" if cbr != last else ""]
+        budget = f"{cbr:.4g}" if cbr else "--"
+        first = [] if not budgets else [budget if cbr != last else ""]
         last = cbr
         lines.append(_line([*first, f"{esno_db:g}", *(_marked(found.get(label), metric) for label in schemes)]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,6 +148,17 @@ class Results:
         """Budgets that occur, ascending."""
         return tuple(sorted({row.cbr for row in self.rows}, key=lambda cbr: -1.0 if cbr is None else cbr))
 
+    def only(self, *, esno_db: Sequence[float] | None = None, cbr: Sequence[float] | None = None) -> Results:
+        """Without the rows at other SNRs or budgets; rows of schemes that set their own rate have no budget and stay.
+
+        Raises
+        ------
+        InputError
+            An SNR or CBR that the study does not have.
+        """
+        rows = _at(self.rows, "esno_db", esno_db, "Es/N0", " dB")
+        return replace(self, rows=_at(rows, "cbr", cbr, "CBR", ""))
+
     def table(self) -> str:
         """All numbers that are the same whoever computed them, as CSV: one line per point, floats in full."""
         text = io.StringIO()
@@ -171,6 +183,22 @@ class Results:
     def difference(self, metric: str, first: Row, second: Row) -> Estimate:
         """Paired difference first - second of a metric's mean over the pictures that both have, with its interval."""
         return paired_difference(first.per_image[metric], second.per_image[metric])
+
+
+def _at(rows: tuple[Row, ...], key: str, wanted: Sequence[float] | None, name: str, unit: str) -> tuple[Row, ...]:
+    """The rows whose `key` is one of the wanted values, or nothing."""
+    if wanted is None:
+        return rows
+    known = sorted({value for row in rows if (value := getattr(row, key)) is not None})
+    missing = [value for value in wanted if not any(math.isclose(value, other, abs_tol=1e-9) for other in known)]
+    if missing:
+        has = ", ".join(f"{value:.6g}" for value in known) or "none"
+        raise InputError(f"{name} {missing[0]:.6g}{unit}: the study has {has}{unit}")
+
+    def fits(value: float | None) -> bool:
+        return value is None or any(math.isclose(value, other, abs_tol=1e-9) for other in wanted)
+
+    return tuple(row for row in rows if fits(getattr(row, key)))
 
 
 def fold(records: Iterable[Mapping[str, Any]], plan: Plan, stop: StopRule, metrics: Sequence[str]) -> tuple[Tally, str | None]:

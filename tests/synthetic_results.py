@@ -38,18 +38,19 @@ def pictures(cbrs=(1 / 12,), snrs=(0, 5, 10), images=("a.png", "b.png")):
         for channel in ("AWGN", "slow Rayleigh"):
             for cbr in cbrs:
                 for snr in snrs:
-                    level = 20 + gain + snr / 2 + 40 * cbr
+                    used = cbr or 0.05
+                    level = 20 + gain + snr / 2 + 40 * used
                     metrics = {
                         "psnr": estimate(
                             "mean", [Sums.of([level, level + 1], [1, 1]), Sums.of([level + 2, level + 3], [1, 1])]
                         ),
                         "outage": estimate("proportion", [Sums.of([1.0] * (snr < 7) + [0.0] * 9, [1.0] * (9 + (snr < 7)))]),
-                        "cbr": estimate("mean", [Sums.of([cbr * 0.99], [1]), Sums.of([cbr * 0.98], [1])]),
+                        "cbr": estimate("mean", [Sums.of([used * 0.99], [1]), Sums.of([used * 0.98], [1])]),
                     }
                     rows.append(row(scheme, channel, snr, cbr, metrics))
     return Results(
         name="made up",
-        rows=tuple(sorted(rows, key=lambda r: (r.scheme, r.channel, r.cbr, r.esno_db))),
+        rows=tuple(sorted(rows, key=lambda r: (r.scheme, r.channel, r.cbr or 0.0, r.esno_db))),
         schemes={
             "JPEG + LDPC": SchemeInfo({"name": "digital", "options": {}}, False),
             "Joint": SchemeInfo({"name": "hjscc", "options": {}}, False),

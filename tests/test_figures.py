@@ -86,6 +86,17 @@ def test_absent_points_stay_absent():
     assert "nothing" not in curves(ax)
 
 
+def test_some_snrs_and_rates_alone():
+    results = synthetic_results.pictures(cbrs=(1 / 24, 1 / 12, None))
+    page = figures.figure(results.only(cbr=[1 / 12], esno_db=[0, 10]), "psnr", x="esno_db")
+    found = curves(page.axes[0])
+    # the scheme without a budget stays, and the only budget left needs no mention
+    assert found["Joint"][0] == [0, 10]
+    assert not any("CBR" in label for label in found)
+    assert "Joint, CBR 0.0417" in curves(figures.figure(results, "psnr").axes[0])
+    assert results.only() == results
+
+
 def test_panels_curves_and_bounds():
     results = synthetic_results.pictures(cbrs=(1 / 24, 1 / 12))
     page = figures.figure(results, "psnr")

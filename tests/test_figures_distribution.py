@@ -53,7 +53,8 @@ def test_on_the_command_line(folder, tmp_path):
         (["--distribution", "--esno", "3"], "the study has 0, 10 dB"),
         (["--distribution", "--metric", "outage"], "only means over pictures have one"),
         (["--distribution", "--band", "draws"], "leave the other options out"),
-        (["--esno", "10"], "--esno goes with --distribution"),
+        (["--esno", "3"], "Es/N0 3 dB: the study has 0, 10 dB"),
+        (["--cbr", "1/7"], "CBR 0.142857: the study has"),
     ):
         refused = CliRunner().invoke(app, ["plot", str(folder), "-o", str(target), *arguments])
         assert refused.exit_code == 2 and words in " ".join(refused.output.split()), refused.output

@@ -79,12 +79,14 @@ def plot(
         typer.Option(
             "--distribution",
             help="Instead: the distribution over pictures and draws at each of a few SNRs, with the "
-            "5th percentile. Goes with --metric and --esno alone.",
+            "5th percentile. Goes with --metric, --esno and --cbr alone.",
         ),
     ] = False,
     esno: Annotated[
-        list[str] | None, typer.Option(help="With --distribution: which Es/N0 in dB; may be given again. Default: three.")
+        list[str] | None,
+        typer.Option(help="Only this Es/N0 in dB; may be given again. Default: all, with --distribution three."),
     ] = None,
+    cbr: Annotated[list[str] | None, typer.Option(help="Only this CBR, a number or a fraction; may be given again.")] = None,
 ) -> None:
     """Draw the curves of a study: one panel per channel, bands for the intervals."""
     from jscclink.simulator import figures
@@ -95,13 +97,16 @@ def plot(
     if band not in ("interval", "draws", "none"):
         raise InputError(f"--band {band!r}: allowed are interval, draws and none")
     chosen = metric or next(iter(found.metrics))
+    snrs, budgets = _numbers(esno, "--esno"), _numbers(cbr, "--cbr")
+    found = found.only(esno_db=snrs, cbr=budgets)
     if distribution:
         if x or band != "interval" or published or system or envelope:
-            raise InputError("--distribution goes with --metric and --esno alone; leave the other options out")
-        _plot_distribution(found, chosen, esno, output)
+            raise InputError("--distribution goes with --metric, --esno and --cbr alone; leave the other options out")
+        from jscclink.simulator import figures_distribution
+
+        figures.save(figures_distribution.figure(found, chosen, esno_db=snrs), output)
+        typer.echo(str(output))
         return
-    if esno:
-        raise InputError("--esno goes with --distribution; curves have all SNRs of the study")
     axis = x or figures.natural_axis(found)
     points = []
     if published is not None:
@@ -113,12 +118,8 @@ def plot(
     typer.echo(str(output))
 
 
-def _plot_distribution(found: Results, metric: str, esno: list[str] | None, output: Path) -> None:
-    from jscclink.simulator import figures, figures_distribution
-
-    places = None if esno is None else [values.number(text, "--esno") for text in esno]
-    figures.save(figures_distribution.figure(found, metric, esno_db=places), output)
-    typer.echo(str(output))
+def _numbers(texts: list[str] | None, option: str) -> list[float] | None:
+    return None if texts is None else [values.number(text, option) for text in texts]
 
 
 def export(

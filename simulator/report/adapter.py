@@ -126,7 +126,8 @@ def _series(results: Results, rows: Sequence[Row], scheme: str, metric: str, axi
     for value in sorted({other(row) for row in rows if row.scheme == scheme}):
         placed = [(abscissa(row, axis), row.metrics[metric]) for row in rows if row.scheme == scheme and other(row) == value]
         points: list[tuple[float, Estimate]] = sorted(((at, n) for at, n in placed if at is not None), key=lambda p: p[0])
-        suffix = "" if not several else f", {value:g} dB" if axis == "cbr" else f", CBR {value:.3g}"
+        unlimited = axis != "cbr" and value == 0.0
+        suffix = "" if not several or unlimited else f", {value:g} dB" if axis == "cbr" else f", CBR {value:.3g}"
         yield Series(
             scheme + suffix,
             tuple(at for at, _ in points),

@@ -61,7 +61,9 @@ def sample(study: Study, *, picture: int = 0, esno_db: Sequence[float] | None = 
         raise InputError(f"SNRs {chosen} dB: the study has {', '.join(f'{value:g}' for value in known)} dB")
     source = study.images.picture(picture)
     cbrs = sorted({point.cbr for point in study.points if point.cbr is not None})
-    shown = [p for p in study.points if p.esno_db in chosen and p.cbr == cbrs[len(cbrs) // 2]]
+    # schemes that set their own rate have no budget
+    budgets = (None, cbrs[len(cbrs) // 2] if cbrs else None)
+    shown = [p for p in study.points if p.esno_db in chosen and p.cbr in budgets]
     schemes = {label: registry.build("schemes", study.schemes[label].spec) for label in {p.scheme_label: 0 for p in shown}}
     sent = [(point, _send(study, point, schemes[point.scheme_label], source)) for point in shown]
     return Samples(
@@ -154,5 +156,6 @@ def _rate_maps(
         values = draw(source, link.budget(tuple(source.shape), point.cbr))
         if values is not None:
             rows = tuple(tuple(round(v, 4) for v in row) for row in values.tolist())
-            made.append(RateMap(f"{point.scheme_label}, CBR {point.cbr:.4g}", rows, "uses"))
+            budget = "" if point.cbr is None else f", CBR {point.cbr:.4g}"
+            made.append(RateMap(f"{point.scheme_label}{budget}", rows, "uses"))
     return made
