@@ -14,7 +14,7 @@ from jscclink.errors import InputError
 from jscclink.simulator.codecs.hjscc.presets import preset_by_name
 from jscclink.simulator.study_file import nearest, read
 
-from .config import TrainingConfig
+from .config import LargerCrops, TrainingConfig
 
 
 def training_config(preset: str, file: Path | None, overrides: dict[str, Any]) -> TrainingConfig:
@@ -31,16 +31,24 @@ def training_config(preset: str, file: Path | None, overrides: dict[str, Any]) -
     try:
         return TrainingConfig.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "training settings"
-        if first["type"] == "extra_forbidden":
-            raise InputError(
-                f"{key}: no such training setting; {nearest(key, TrainingConfig.model_fields)}allowed: "
-                f"{', '.join(TrainingConfig.model_fields)}"
-            ) from error
-        if first["type"] == "missing":
-            raise InputError(f"{key}: missing; give it in the file or as --{key}") from error
-        raise InputError(f"{key}: {first['msg'].removeprefix('Value error, ')}; got {first['input']!r}") from error
+        raise InputError(_first_complaint(error)) from error
+
+
+def _first_complaint(error: ValidationError) -> str:
+    """One line for the first thing that is wrong: the key, what is allowed, what was given."""
+    first = error.errors()[0]
+    loc = first["loc"]
+    key = ".".join(str(part) for part in loc)
+    in_stage = len(loc) > 1 and loc[0] == "larger_crops"
+    fields = list((LargerCrops if in_stage else TrainingConfig).model_fields)
+    if first["type"] == "extra_forbidden":
+        return f"{key}: no such training setting; {nearest(str(loc[-1]), fields)}allowed: {', '.join(fields)}"
+    if first["type"] == "missing":
+        return f"{key}: missing; " + ("a stage is {after, crop, batch}" if in_stage else f"give it in the file or as --{key}")
+    if first["type"] == "model_type":
+        return f"{key}: a stage is {{after, crop, batch}}; got {first['input']!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}; got {first['input']!r}" if key else message
 
 
 def train_command(

@@ -10,6 +10,22 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from jscclink.simulator.codecs.hjscc.presets import Preset, ablated, preset_by_name
 
 
+class LargerCrops(BaseModel):
+    """A later stage of a run, with larger crops.
+
+    Attributes:
+        after: share of the run's steps after which it begins.
+        crop: side of its crops in pixels.
+        batch: images per step and process.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after: float = Field(gt=0, lt=1)
+    crop: int = Field(gt=0)
+    batch: int = Field(gt=0)
+
+
 class TrainingConfig(BaseModel):
     """Settings of one training run.
 
@@ -22,6 +38,8 @@ class TrainingConfig(BaseModel):
         steps: optimiser steps in all.
         batch: images per step and process.
         crop: side of the training crops in pixels.
+        larger_crops: stages that follow, in order, each `{after, crop, batch}`: after this share of the steps, larger crops of
+            the pictures that hold them, and so many per step.
         learning_rate, warmup, hold: peak rate; linear warm-up steps; share of the steps before the cosine begins.
         final_rate: the cosine's end, as a share of the peak.
         linear_rate: rate of the linear path's transforms, as a share of the others'.
@@ -54,6 +72,7 @@ class TrainingConfig(BaseModel):
     steps: int = Field(11600, gt=0)
     batch: int = Field(8, gt=0)
     crop: int = Field(128, gt=0)
+    larger_crops: tuple[LargerCrops, ...] = ()
     learning_rate: float = Field(1e-3, gt=0)
     warmup: int = Field(200, ge=0)
     hold: float = Field(0.4, ge=0, le=1)
@@ -86,6 +105,14 @@ class TrainingConfig(BaseModel):
         """What the model is built from."""
         return ablated(preset_by_name(self.preset), self.without) if self.without else preset_by_name(self.preset)
 
+    def crop_and_batch(self, step: int) -> tuple[int, int]:
+        """Side of the crops and images per process at a step (0 is the first)."""
+        found = self.crop, self.batch
+        for stage in self.larger_crops:
+            if step >= round(stage.after * self.steps):
+                found = stage.crop, stage.batch
+        return found
+
     @model_validator(mode="after")
     def _ranges(self) -> TrainingConfig:
         for name in ("cbr", "esno_db"):
@@ -97,4 +124,14 @@ class TrainingConfig(BaseModel):
             raise ValueError(
                 f"crop is {self.crop}, validation_crop {self.validation_crop}; {self.preset} needs multiples of {multiple}"
             )
+        after, crop = 0.0, self.crop
+        for number, stage in enumerate(self.larger_crops):
+            where = f"larger_crops[{number}]"
+            if stage.crop % multiple:
+                raise ValueError(f"{where}: crop is {stage.crop}; {self.preset} needs multiples of {multiple}")
+            if stage.crop <= crop:
+                raise ValueError(f"{where}: crop is {stage.crop}; give one above the {crop} before it, or drop the stage")
+            if stage.after <= after:
+                raise ValueError(f"{where}: after is {stage.after}; give a share of the steps above the {after} before it")
+            after, crop = stage.after, stage.crop
         return self

@@ -39,6 +39,16 @@ class ImageSet:
             digest.update(np.ascontiguousarray(image).data)
         return digest.hexdigest()
 
+    def of_side(self, smallest: int) -> ImageSet:
+        """Those with both sides of `smallest` pixels or more (the same arrays); an `InputError` where there is none."""
+        kept = [i for i, image in enumerate(self.images) if min(image.shape[:2]) >= smallest]
+        if not kept:
+            largest = max(min(image.shape[:2]) for image in self.images)
+            raise InputError(
+                f"data: no training picture has both sides of {smallest} or more; the largest crop it holds has {largest}"
+            )
+        return ImageSet(tuple(self.names[i] for i in kept), tuple(self.images[i] for i in kept))
+
 
 def split_names(folder: Path) -> tuple[list[str], list[str]]:
     """Names of the training and of the validation pictures of a folder.
@@ -98,7 +108,7 @@ def random_crops(images: ImageSet, count: int, size: int, generator: torch.Gener
         window = image[y : y + size, x : x + size]
         way = int(turn * 8)
         window = np.rot90(window[:, ::-1] if way & 4 else window, way & 3)
-        crop.copy_(torch.from_numpy(np.ascontiguousarray(window)))
+        crop.copy_(torch.from_numpy(window.copy()))
     return crops.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 

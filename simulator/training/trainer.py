@@ -56,9 +56,9 @@ def parameter_groups(model: HJSCC, config: TrainingConfig) -> list[dict[str, Any
     return [*groups, {"params": linear, "share": config.linear_rate}] if linear else groups
 
 
-def draw_points(config: TrainingConfig, generator: torch.Generator) -> OperatingPoints:
+def draw_points(config: TrainingConfig, batch: int, generator: torch.Generator) -> OperatingPoints:
     """Operating points of a batch: CBR triangular in the log domain, lambda around what suits it, SNR as configured."""
-    u = torch.rand((4, config.batch), generator=generator)
+    u = torch.rand((4, batch), generator=generator)
     low, high = config.cbr
     cbr = torch.exp(math.log(low) + (u[0] + u[1]) / 2 * math.log(high / low))
     centre = config.lmbda_at_sixteenth * (16.0 * cbr) ** config.lmbda_slope
@@ -82,6 +82,8 @@ class Trainer:
         preset = config.model_preset
         train, val = split_names(config.data)
         self.images: ImageSet = load_images(config.data, train, config.crop)
+        sides = {config.crop, *(stage.crop for stage in config.larger_crops)}
+        self._images_of = {side: self.images.of_side(side) for side in sides}
         held_out = load_images(config.data, val, config.validation_crop)
         self.validation = centre_crops(held_out, config.validation_images, config.validation_crop)
         with torch.random.fork_rng(devices=[]):
@@ -113,8 +115,9 @@ class Trainer:
         """One optimiser step; returns its figures."""
         config = self.config
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step + self.workers.rank * 1_000_000_007)
-        image = random_crops(self.images, config.batch, config.crop, generator).to(self.workers.device)
-        points = draw_points(config, generator).to(self.workers.device)
+        side, batch = config.crop_and_batch(self.step)
+        image = random_crops(self._images_of[side], batch, side, generator).to(self.workers.device)
+        points = draw_points(config, batch, generator).to(self.workers.device)
         channel = self.channels[int(torch.randint(len(self.channels), (), generator=generator))]
         share = learning_rate_share(config, self.step)
         for group in self.optimiser.param_groups:
@@ -124,7 +127,7 @@ class Trainer:
             if in_turns:
                 terms = feedback_terms(self.model, image, points, channel, generator)
             else:
-                clean = round(config.clean_share * config.batch)
+                clean = round(config.clean_share * batch)
                 terms = forward_terms(self.model, image, points, channel, generator, clean)
             value = loss(terms, points.lmbda, config.balance)
         self.optimiser.zero_grad(set_to_none=True)
