@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from jscclink.errors import InputError
 
+from .gains import Gain, gains_between
 from .results import Header, Results, Row, fold, load_results
 from .significance import Test, fisher, holm, paired_t, stratified_t, welch_t
 from .statistics import Sums
@@ -62,6 +63,8 @@ class Comparison:
     points : tuple of Compared
     unmatched : tuple of int
         Points that only the first, and only the second store has.
+    gains : tuple of Gain
+        Of the first over the second along the sweeps that both have; none where the pictures differ.
     """
 
     metric: str
@@ -69,6 +72,7 @@ class Comparison:
     better: str | None
     points: tuple[Compared, ...]
     unmatched: tuple[int, int]
+    gains: tuple[Gain, ...] = ()
 
     def significant(self, level: float) -> tuple[Compared, ...]:
         """Points that differ at this level, all of them together."""
@@ -116,7 +120,18 @@ def compare(
         Compared(a, b, test, None if test.p is None else next(adjusted)) for (a, b), test in zip(pairs, tests, strict=True)
     )
     info = sides[0].results.metrics[key]
-    return Comparison(key, info.unit, info.better, points, (len(found[0]) - len(shared), len(found[1]) - len(shared)))
+    unmatched = (len(found[0]) - len(shared), len(found[1]) - len(shared))
+    return Comparison(key, info.unit, info.better, points, unmatched, tuple(_gains(sides, found, key)))
+
+
+def _gains(sides: Sequence[_Side], found: Sequence[Mapping[Any, Row]], metric: str) -> Iterator[Gain]:
+    """Scheme by scheme, or of the two that were chosen."""
+    if sides[0].results.images != sides[1].results.images or not sides[0].results.images:
+        return
+    better = sides[0].results.metrics[metric].better
+    for label in dict.fromkeys(place[-1] for place in found[0]):
+        ours, theirs = ([row for place, row in rows.items() if place[-1] == label] for rows in found)
+        yield from gains_between(ours, theirs, metric, better=better)
 
 
 class _Side:

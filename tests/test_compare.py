@@ -11,6 +11,7 @@ from jscclink.errors import InputError
 from jscclink.simulator import significance
 from jscclink.simulator.cli import app
 from jscclink.simulator.compare import compare
+from jscclink.simulator.gains import gains
 from jscclink.simulator.results import load_results
 from jscclink.simulator.runner import run
 from jscclink.simulator.statistics import Sums, estimate
@@ -59,6 +60,8 @@ def stores(tmp_path_factory):
     run(photos(images={"set": "kodak", "pick": [3], "crop": [32, 32]}, draws=5), folder / "one picture")
     two = {"pixels": "uncoded", "JPEG": {"name": "digital", "source": "jpeg", "mcs": "qpsk 1/2"}}
     run(photos(schemes=two), folder / "two")
+    wide = {"set": "kodak", "limit": 6, "crop": [32, 32]}
+    run(photos(schemes=two, images=wide, cbr=[0.3, 0.4, 0.5], esno_db=[4, 7, 10], draws=1), folder / "swept")
     run(blocks(), folder / "blocks")
     run(blocks(seed=5), folder / "blocks 5")
     return folder
@@ -202,3 +205,50 @@ def test_the_command_says_who_is_better_and_ends_with_3(stores):
     assert done.exit_code == 0 and "not shown" in done.stdout and "better" not in done.stdout
     done = call(stores / "a", stores / "a", "--level", "2")
     assert done.exit_code == 2 and len(done.stderr.splitlines()) == 1
+
+
+def table(output, title):
+    """Rows of a table of average gains, by column."""
+    lines = output.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith(f"# {title}"))
+    columns, *rows = ([cell.strip() for cell in line[2:].split("|")] for line in lines[at + 1 :])
+    return [dict(zip(columns, row, strict=True)) for row in rows[: next((i for i, r in enumerate(rows) if len(r) < 2), None)]]
+
+
+def test_average_gains_of_one_store_and_of_two_schemes(stores):
+    def call(*arguments):
+        return CliRunner().invoke(app, ["compare", *map(str, arguments)])
+
+    results = load_results(stores / "swept")
+    wanted = gains(results, "psnr")
+    assert {(one.scheme, one.reference) for one in wanted} == {("pixels", "JPEG")}, "the digital one is the reference"
+    done = call(stores / "swept")
+    assert done.exit_code == 0, done.output
+    over_cbr, over_snr = table(done.stdout, "Average gain over the CBR"), table(done.stdout, "Average gain over Es/N0")
+    assert [row["Es/N0 (dB)"] for row in over_cbr] == ["4", "7", "10"] and len(over_snr) == 3
+    for row, gain in zip(over_cbr, wanted, strict=False):
+        assert float(row["BD-PSNR (dB)"]) == pytest.approx(gain.quality.value, rel=1e-3)
+        assert gain.quality.low < gain.quality.value < gain.quality.high
+    assert (over_snr[0]["Es/N0 from (dB)"], over_snr[0]["to"]) == ("4", "10")
+    # two schemes by name: the same numbers follow the points
+    done = call(stores / "swept", "--schemes", "pixels", "JPEG")
+    assert done.exit_code == 3 and table(done.stdout, "Average gain over Es/N0") == over_snr
+    # the other way round they change their sign, and a store against itself gains nothing
+    turned = table(call(stores / "swept", "--reference", "pixels").stdout, "Average gain over Es/N0")
+    assert [float(row["mean difference of psnr (dB)"]) for row in turned] == pytest.approx(
+        [-float(row["mean difference of psnr (dB)"]) for row in over_snr]
+    )
+    same = compare(stores / "swept", stores / "swept").gains
+    assert len(same) == 12 and {one.quality.value for one in same} == {0.0}
+    for arguments, words in (
+        ([stores / "blocks"], "no average gain of 'bler'"),
+        ([stores / "two", "--reference", "pixels"], "three CBRs or SNRs"),
+        ([stores / "swept", "--reference", "pix"], "no scheme 'pix' to compare with; there are 'pixels', 'JPEG'"),
+        ([stores / "swept", stores / "swept", "--reference", "JPEG"], "--reference goes with one folder alone"),
+    ):
+        refused = call(*arguments)
+        assert refused.exit_code == 2 and words in refused.output, refused.output
+
+
+def test_other_pictures_have_no_average_gain(stores):
+    assert compare(stores / "a", stores / "other pictures").gains == ()

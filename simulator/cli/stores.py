@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from jscclink.errors import InputError
 
 if TYPE_CHECKING:
     from jscclink.simulator.compare import Comparison
+    from jscclink.simulator.gains import Gain
 
 # exit code of `compare` where something differs; 1 and 2 are errors
 DIFFERENT = 3
@@ -33,18 +35,27 @@ def merge(
 
 def compare(
     first: Annotated[Path, typer.Argument(help="Folder of results.", metavar="A")],
-    second: Annotated[Path, typer.Argument(help="Folder of results; may be the same one, with --schemes.", metavar="B")],
+    second: Annotated[
+        Path | None, typer.Argument(help="Folder of results; default: the same one, with --schemes.", metavar="[B]")
+    ] = None,
     metric: Annotated[str | None, typer.Option(help="Metric to compare; default: the first study's first.")] = None,
     schemes: Annotated[
         tuple[str, str] | None,
         typer.Option(help="Scheme in A and scheme in B, by their labels; default: those called alike.", metavar="IN_A IN_B"),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="With A alone: the scheme that all others are compared with; default: the first digital one."),
     ] = None,
     over: Annotated[
         str, typer.Option(help="pictures (the answer holds for pictures like these) or draws (for these).")
     ] = "pictures",
     level: Annotated[float, typer.Option(help="Significance level, all points together.", metavar="P")] = 0.05,
 ) -> None:
-    """Compare two stores point by point, with a significance test each, corrected for their number (Holm).
+    """Compare two stores (or two schemes of one) point by point, with a significance test each, corrected for their number.
+
+    Average gains along sweeps follow (BD-PSNR and BD-rate over the CBR, the mean difference over Es/N0), with intervals. Of one
+    store alone: the average gains of all schemes.
 
     Exit code 0: no point differs significantly. 3: at least one does.
     """
@@ -52,11 +63,43 @@ def compare(
 
     if not 0.0 < level < 1.0:
         raise InputError(f"--level {level}: a probability between 0 and 1")
+    if second is None and schemes is None:
+        _average_gains(first, metric, reference)
+        return
+    if reference is not None:
+        raise InputError("--reference goes with one folder alone; two folders or --schemes are compared with each other")
     wanted: Any = over
-    found = compare_stores(first, second, metric=metric, schemes=schemes, over=wanted)
-    typer.echo("\n".join(_lines(found, f"{first}", f"{second}", level)))
+    other = first if second is None else second
+    found = compare_stores(first, other, metric=metric, schemes=schemes, over=wanted)
+    typer.echo("\n".join(_lines(found, f"{first}", f"{other}", level)))
+    typer.echo("".join(_gain_lines(found.gains, found.metric, found.unit)), nl=False)
     if found.significant(level):
         raise typer.Exit(DIFFERENT)
+
+
+def _average_gains(folder: Path, metric: str | None, reference: str | None) -> None:
+    from jscclink.simulator.gains import gains
+
+    from .studies import results_in
+
+    results = results_in(folder)
+    chosen = metric or next(iter(results.metrics))
+    found = gains(results, chosen, reference)
+    if not found:
+        raise InputError(
+            f"{folder}: no average gain of {chosen!r}: it takes a mean over pictures, two schemes, and three CBRs or SNRs"
+        )
+    typer.echo("".join(_gain_lines(found, chosen, results.metrics[chosen].unit)), nl=False)
+
+
+def _gain_lines(gains: Sequence[Gain], metric: str, unit: str) -> list[str]:
+    from jscclink.simulator.gain_tables import gain_tables
+
+    lines = []
+    for table in gain_tables(gains, metric, unit):
+        cells = [[cell if isinstance(cell, str) else _number(cell) for cell in row] for row in table.rows]
+        lines += ["#", f"# {table.title}. {table.note}", *_aligned([list(table.columns), *cells])]
+    return [line + "\n" for line in lines]
 
 
 def _lines(found: Comparison, first: str, second: str, level: float) -> list[str]:
@@ -80,11 +123,14 @@ def _lines(found: Comparison, first: str, second: str, level: float) -> list[str
         cbr = "-" if a.cbr is None else f"{a.cbr:.4g}"
         place = [a.scheme if not chosen else "-", a.channel, cbr, f"{a.esno_db:.2f}"]
         rows.append([*place, *ends, *numbers, *chances, _verdict(found, test.difference, point.p_holm, level), test.name])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    for index, row in enumerate(rows):
-        cells = " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append(("# " if index == 0 else "  ") + cells)
-    return lines
+    return lines + _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Right-aligned columns under the first row."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    cells = [" | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [("  " if index else "# ") + line for index, line in enumerate(cells)]
 
 
 def _number(value: float | None) -> str:
