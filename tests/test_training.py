@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from hjscc_micro import MICRO, micro_model, pictures
-from PIL import Image
+from training_runs import save_pictures, settings
 
 from jscclink.channels.awgn import Awgn
 from jscclink.channels.fading import Rayleigh
@@ -22,10 +22,9 @@ from jscclink.simulator.codecs.hjscc import presets
 from jscclink.simulator.codecs.hjscc.klt import initialise_linear_path
 from jscclink.simulator.codecs.hjscc.model import HJSCC
 from jscclink.simulator.codecs.hjscc.weights import WEIGHTS, load_weights
-from jscclink.simulator.training import trainer as trainer_module
 from jscclink.simulator.training.cli import training_config
 from jscclink.simulator.training.config import TrainingConfig
-from jscclink.simulator.training.data import ImageSet, centre_crops, load_images, random_crops, split_names
+from jscclink.simulator.training.data import centre_crops, load_images, random_crops, split_names
 from jscclink.simulator.training.export import export
 from jscclink.simulator.training.objective import OperatingPoints, forward_terms, loss, over_channel
 from jscclink.simulator.training.trainer import Trainer, learning_rate_share
@@ -33,24 +32,12 @@ from jscclink.simulator.training.trainer import Trainer, learning_rate_share
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pictures")
-    for number, picture in enumerate(pictures(6, 80, 72)):
-        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path / f"{number}.png")
-    return path
+    return save_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(autouse=True)
 def micro(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(presets.PRESETS, "hjscc-micro", MICRO)
-
-
-def settings(folder: Path, output: Path, **changes: object) -> TrainingConfig:
-    base = {
-        "preset": "hjscc-micro", "data": folder, "output": output, "steps": 6, "batch": 2, "crop": 32, "klt_crops": 12,
-        "validation_images": 1, "validation_crop": 64, "validate_every": 100, "checkpoint_every": 3, "log_every": 2,
-        "warmup": 2, "channels": ("awgn", {"name": "rayleigh", "form": "fast"}),
-    }  # fmt: skip
-    return TrainingConfig.model_validate({**base, **changes})
 
 
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(folder: Path, tmp_path: Path) -> None:
@@ -67,77 +54,6 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(folder: Path, tmp_pat
             assert torch.equal(value, getattr(second, kind).state_dict()[name]), (kind, name)
 
 
-GROWING = ({"after": 0.3, "crop": 64, "batch": 3}, {"after": 0.6, "crop": 96, "batch": 1})
-
-
-def test_crops_grow_at_their_share_of_the_steps(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Image.fromarray(pictures(1, 97, 100, seed=9)[0].permute(1, 2, 0).numpy()).save(tmp_path / "large.png")
-    Image.fromarray(pictures(1, 64, 64, seed=8)[0].permute(1, 2, 0).numpy()).save(tmp_path / "small.png")
-    (tmp_path / "index.csv").write_text("file,split\nlarge.png,train\nsmall.png,train\nlarge.png,val\n")
-    config = settings(tmp_path, tmp_path / "run", steps=10, larger_crops=GROWING)
-    expected = [(32, 2)] * 3 + [(64, 3)] * 3 + [(96, 1)] * 4
-    assert [config.crop_and_batch(step) for step in range(10)] == expected
-    seen = []
-
-    def crops(images: ImageSet, count: int, size: int, generator: torch.Generator) -> torch.Tensor:
-        seen.append((size, count, images.names))
-        return random_crops(images, count, size, generator)
-
-    monkeypatch.setattr(trainer_module, "random_crops", crops)
-    trainer = Trainer(config)
-    seen.clear()  # the linear path's
-    for _ in range(10):
-        trainer.train_step()
-    assert [(size, count) for size, count, _ in seen] == expected
-    both = ("large.png", "small.png")
-    assert [names for _, _, names in seen] == [both] * 6 + [("large.png",)] * 4  # crops come from what holds them
-
-
-@pytest.mark.parametrize("cut", [2, 3])
-def test_a_run_resumed_across_larger_crops_is_the_uninterrupted_one(folder: Path, tmp_path: Path, cut: int) -> None:
-    """Cut one step before the crops grow (from step 3 of 6 on), and just there."""
-    growing = ({"after": 0.5, "crop": 64, "batch": 1},)
-    whole = Trainer(settings(folder, tmp_path / "whole", larger_crops=growing))
-    list(whole.run())
-    list(Trainer(settings(folder, tmp_path / "parts", larger_crops=growing, checkpoint_every=cut)).run(until=cut))
-    second = Trainer(settings(folder, tmp_path / "parts", larger_crops=growing))
-    assert second.step == cut
-    list(second.run())
-    for name, value in whole.ema.state_dict().items():
-        assert torch.equal(value, second.ema.state_dict()[name]), name
-    same = Trainer(settings(folder, tmp_path / "same"))
-    list(same.run())
-    assert any(not torch.equal(v, whole.ema.state_dict()[n]) for n, v in same.ema.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("stages", "says"),
-    [
-        ([{"after": 0.5, "crop": 72, "batch": 4}], r"larger_crops\[0\]: crop is 72; hjscc-micro needs multiples of 16"),
-        ([{"after": 0.5, "crop": 32, "batch": 4}], r"larger_crops\[0\]: crop is 32; give one above the 32 before it"),
-        (
-            [GROWING[0], {**GROWING[1], "after": 0.3}],
-            r"larger_crops\[1\]: after is 0.3; give a share of the steps above the 0.3",
-        ),
-        ([{"after": 0.0, "crop": 64, "batch": 4}], r"larger_crops.0.after: .*greater than 0; got 0.0"),
-        ([{"after": 1.0, "crop": 64, "batch": 4}], r"larger_crops.0.after: .*less than 1; got 1.0"),
-        ([{"after": 0.5, "crop": 64, "batch": 0}], r"larger_crops.0.batch: .*greater than 0; got 0"),
-        ([{"after": 0.5, "crop": 64}], r"larger_crops.0.batch: missing; a stage is {after, crop, batch}"),
-        ([{**GROWING[0], "bach": 4}], r"larger_crops.0.bach: no such training setting; did you mean 'batch'"),
-        ([[0.5, 64, 4]], r"larger_crops.0: a stage is {after, crop, batch}; got \[0.5, 64, 4\]"),
-    ],
-)
-def test_wrong_stages_are_named(tmp_path: Path, stages: list[object], says: str) -> None:
-    given = {"data": tmp_path, "output": tmp_path, "crop": 32, "validation_crop": 64, "larger_crops": stages}
-    with pytest.raises(InputError, match=says):
-        training_config("hjscc-micro", None, given)
-
-
-def test_crops_larger_than_every_picture_are_refused_at_the_start(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no training picture has both sides of 96 or more; the largest crop it holds has 72"):
-        Trainer(settings(folder, tmp_path, larger_crops=GROWING))
-
-
 def test_training_leaves_the_global_random_state_alone(folder: Path, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     Trainer(settings(folder, tmp_path)).train_step()
@@ -145,12 +61,13 @@ def test_training_leaves_the_global_random_state_alone(folder: Path, tmp_path: P
 
 
 def test_a_run_exports_weights_that_load(folder: Path, tmp_path: Path) -> None:
-    config = settings(folder, tmp_path / "run", steps=2, larger_crops=GROWING[:1])
+    stage = {"after": 0.3, "crop": 64, "batch": 3}
+    config = settings(folder, tmp_path / "run", steps=2, larger_crops=(stage,))
     with pytest.raises(InputError, match="no checkpoint"):
         export(config, tmp_path / "weights", "test")
     list(Trainer(config).run())
     codec = load_weights(export(config, tmp_path / "weights", "test"))
-    assert codec.card["config"]["larger_crops"] == [GROWING[0]]
+    assert codec.card["config"]["larger_crops"] == [stage]
     assert codec.card["steps"] == 2 and codec.card["command"] == "test"
     assert any("psnr_l160_10db" in entry for entry in codec.card["curve"])
     assert str(folder) not in json.dumps(codec.card)

@@ -54,6 +54,7 @@ class TrainingConfig(BaseModel):
         channels: channels to train over, as in a study; each step takes one of them, all equally often.
         clean_share: share of the images that also take the clean path.
         feedback_share: share of the steps that train HJSCC-f.
+        clean_only_share: share of the steps that train the clean path alone, at about half the cost; 1 for a first stage.
         start_from: folder of weights to begin with instead of a fresh model.
         bf16: bfloat16 autocast.
         checkpoint_every, validate_every, log_every: in steps.
@@ -90,6 +91,7 @@ class TrainingConfig(BaseModel):
     channels: tuple[Any, ...] = ("awgn",)
     clean_share: float = Field(0.5, ge=0, le=1)
     feedback_share: float = Field(0.0, ge=0, le=1)
+    clean_only_share: float = Field(0.0, ge=0, le=1)
     start_from: Path | None = None
     bf16: bool = True
     checkpoint_every: int = Field(500, gt=0)
@@ -119,6 +121,11 @@ class TrainingConfig(BaseModel):
             low, high = getattr(self, name)
             if low > high or (name == "cbr" and low <= 0):
                 raise ValueError(f"{name} is [{low}, {high}]; give [low, high] with low <= high, above 0 for cbr")
+        if self.feedback_share + self.clean_only_share > 1:
+            raise ValueError(
+                f"feedback_share is {self.feedback_share}, clean_only_share {self.clean_only_share}; "
+                "together they may be 1 at most"
+            )
         multiple = self.model_preset.multiple
         if self.crop % multiple or self.validation_crop % multiple:
             raise ValueError(

@@ -5,6 +5,7 @@ KL is -log P in nats per image value; MSE is on images in [-1, 1], averaged over
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -72,11 +73,7 @@ def forward_terms(
     """
     batch = image.shape[0]
     values = image[0].numel()
-
-    def sample(mean: Tensor, _: Prior) -> Tensor:
-        return mean + torch.rand(mean.shape, generator=generator).to(mean.device) - 0.5
-
-    sent, last = model.transmit(image, points.lmbda, sample)
+    sent, last = model.transmit(image, points.lmbda, _quantisation_noise(generator))
     coder_cond = model.channel_conditioning(points.lmbda, points.esno_db)
     signals, masks, maps = [], [], []
     nats = torch.zeros(batch, device=image.device)
@@ -114,6 +111,30 @@ def forward_terms(
     else:
         mse_clean = mse_channel.new_zeros(0)
     return Terms(mse_channel, mse_clean, nats, reals / (2 * values))
+
+
+def clean_terms(model: HJSCC, image: Tensor, points: OperatingPoints, generator: torch.Generator) -> Terms:
+    """The clean path alone: rate and distortion of a source codec; nothing of the channel, nothing of the JSCC coders.
+
+    Args:
+        model: the codec.
+        image: float32 [B, 3, H, W] in [-1, 1].
+        points: the operating points, of which only lambda counts.
+        generator: randomness of the quantisation noise.
+    """
+    sent, last = model.transmit(image, points.lmbda, _quantisation_noise(generator))
+    nats = -torch.stack([latent.sampled.log().sum((1, 2, 3)) for latent in sent]).sum(0) / image[0].numel()
+    mse = (model.picture(last, model.clean_conditioning(points.lmbda)) - image).square().mean((1, 2, 3))
+    return Terms(torch.zeros_like(mse), mse, nats, torch.zeros_like(mse))
+
+
+def _quantisation_noise(generator: torch.Generator) -> Callable[[Tensor, Prior], Tensor]:
+    """Latents as the objective sees them: the posterior's mean and uniform noise of one quantiser step."""
+
+    def sample(mean: Tensor, _: Prior) -> Tensor:
+        return mean + torch.rand(mean.shape, generator=generator).to(mean.device) - 0.5
+
+    return sample
 
 
 def _told(noises: list[Tensor], masks: list[Tensor], power: Tensor, item: int) -> float:

@@ -26,7 +26,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .data import ImageSet, centre_crops, load_images, random_crops, split_names
 from .feedback import feedback_terms
-from .objective import OperatingPoints, forward_terms, loss
+from .objective import OperatingPoints, clean_terms, forward_terms, loss
 from .parallel import Workers
 from .validation import validate
 
@@ -122,10 +122,13 @@ class Trainer:
         share = learning_rate_share(config, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * share * group["share"]
-        in_turns = config.feedback_share > 0 and float(torch.rand((), generator=generator)) < config.feedback_share
+        other = config.feedback_share + config.clean_only_share  # steps of another kind than both paths of one batch
+        kind = float(torch.rand((), generator=generator)) if other > 0 else 1.0
         with self._autocast():
-            if in_turns:
+            if kind < config.feedback_share:
                 terms = feedback_terms(self.model, image, points, channel, generator)
+            elif kind < other:
+                terms = clean_terms(self.model, image, points, generator)
             else:
                 clean = round(config.clean_share * batch)
                 terms = forward_terms(self.model, image, points, channel, generator, clean)
