@@ -92,6 +92,17 @@ def test_a_batch_equals_its_pictures_one_by_one() -> None:
         assert together.side is not None and alone.side is not None and together.side[item] == alone.side[0]
 
 
+def test_noise_behind_a_picture_s_last_symbol_is_not_looked_at() -> None:
+    """A batch's bursts are as long as the longest; what a neighbour makes of that is none of a picture's business."""
+    one_shot, link = scheme(symbols_per_bit=0.3, lmbda=100.0), Link(Rayleigh())
+    budget = link.budget(SHAPE, 0.2)
+    passage = link.run(one_shot, PICTURES[:1], budget, 10.0, generator=generator())
+    reception = passage.receptions[0]
+    gain, noise_var = (torch.cat([t, torch.full_like(t, 0.01)], dim=1) for t in (reception.gain, reception.noise_var))
+    longer = replace(reception, symbols=torch.cat([reception.symbols] * 2, dim=1), gain=gain, noise_var=noise_var)
+    assert torch.equal(one_shot.decode(longer, budget).data, passage.reconstruction.data)
+
+
 def test_the_same_seed_gives_the_same_pictures() -> None:
     link = Link(Rayleigh(form="block", block_length=16))
     runs = [link.run(scheme(), PICTURES, link.budget(SHAPE, 0.12), 8.0, generator=generator(4)) for _ in range(2)]

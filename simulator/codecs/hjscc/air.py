@@ -13,6 +13,7 @@ from jscclink.simulator.units import esno_db_from_noise_var
 
 from .presets import LevelSpec
 from .rates import counts_from_indices, spread
+from .tiles import Region
 
 # SNRs the networks were trained for; beyond, they are told the nearest
 ESNO_DB_RANGE = (-3.0, 20.0)
@@ -33,8 +34,14 @@ def padded_sides(shape: tuple[int, ...], multiple: int) -> tuple[int, int]:
 def pad(picture: Tensor, multiple: int) -> Tensor:
     """uint8 [3, H, W] -> float32 [1, 3, H', W'] in [-1, 1], edges repeated to the right and below, channels last."""
     height, width = padded_sides(tuple(picture.shape), multiple)
-    scaled = picture[None].float() / 127.5 - 1.0
-    padded = F.pad(scaled, (0, width - picture.shape[2], 0, height - picture.shape[1]), mode="replicate")
+    return pad_region(picture, Region(0, height, 0, width))
+
+
+def pad_region(picture: Tensor, region: Region) -> Tensor:
+    """A region of what `pad` would make of the whole picture."""
+    inside = region.cut(picture, 1)
+    scaled = inside[None].float() / 127.5 - 1.0
+    padded = F.pad(scaled, (0, region.width - inside.shape[2], 0, region.height - inside.shape[1]), mode="replicate")
     return padded.contiguous(memory_format=torch.channels_last)
 
 
@@ -44,7 +51,8 @@ def unpad(picture: Tensor, shape: tuple[int, ...]) -> Tensor:
     return ((cut + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-@lru_cache(maxsize=64)
+# few: one for a large picture has tens of megabytes
+@lru_cache(maxsize=8)
 def _order(reals: int) -> Tensor:
     """A fixed pseudo-random order of the real symbols, so that a fade does not hit one region or one level."""
     return torch.randperm(reals, generator=torch.Generator().manual_seed(_INTERLEAVER_SEED))

@@ -41,6 +41,7 @@ from .rate_control import allot
 from .rates import surprise_bits
 from .scheme import LMBDA_RANGE, LOWEST_SIDE_ESNO_DB
 from .side import SideInformation, code_of_lmbda, decode_side, lmbda_from_code, map_shape
+from .tiles import Tile
 from .weights import Codec, pretrained
 
 # what the head of a turn's side information costs at least
@@ -207,7 +208,8 @@ class HjsccFeedback(TurnTakingScheme):
         if allotment is None:
             return torch.zeros(0, dtype=torch.complex64), b"", 0
         allotment = replace(allotment, indices=allotment.indices[: len(numbers)])
-        symbols, side = ends.send(numbers, sent, bits, allotment, end.lmbda_code, esno_db, end.previous)
+        walks = [(Tile.whole(*plan.image.shape[2:]), sent)]
+        symbols, side = ends.send(numbers, walks, bits, allotment, end.lmbda_code, esno_db, end.previous)
         return symbols, side, symbols.numel() + side_uses(len(side))
 
     def _take(self, numbers: range, end: End, received: Tensor, noise_var: Tensor, data: bytes | None, budget: Budget) -> End:
@@ -217,17 +219,17 @@ class HjsccFeedback(TurnTakingScheme):
         previous: Any = None if end.previous is None else end.previous[0].numpy()
         try:
             side = decode_side(data or b"", ends.codec.side, ends.preset.levels, numbers, size, previous)
+            payload = ends.unpack(numbers, received, noise_var, side)
         except InputError:
-            state = None
-        else:
-            state = ends.take(numbers, end.state, received, noise_var, side)
-        if state is not None:
-            return End(state, torch.from_numpy(side.maps[-1])[None], side.lmbda_code, heard=True)
-        nothing = tuple(np.zeros(map_shape(size, ends.preset.levels[n]), dtype=np.int64) for n in numbers)
-        empty = SideInformation(end.lmbda_code, 0, nothing)
-        state = ends.take(numbers, end.state, received, noise_var, empty)
-        assert state is not None
-        return End(state, torch.from_numpy(nothing[-1])[None], end.lmbda_code, end.heard)
+            payload = None
+        heard = payload is not None
+        if payload is None:
+            nothing = tuple(np.zeros(map_shape(size, ends.preset.levels[n]), dtype=np.int64) for n in numbers)
+            side = SideInformation(end.lmbda_code, 0, nothing)
+            payload = ends.unpack(numbers, received, noise_var, side)
+            assert payload is not None
+        state = ends.take(numbers, end.state, payload, Tile.whole(*size).seen)
+        return End(state, torch.from_numpy(side.maps[-1])[None], side.lmbda_code, heard or end.heard)
 
 
 def _feedback(received: Tensor, noise_var: Tensor, reception: Reception) -> Tensor:

@@ -18,7 +18,12 @@ from .presets import LevelSpec
 def surprise_bits(probability: Tensor, fixed_rate: bool = False) -> Tensor:
     """-log2 P summed over channels: [B, C, h, w] -> [B, h, w], float32; at a fixed rate every position has the mean."""
     bits = -probability.log2().sum(1)
-    return bits.mean((1, 2), keepdim=True).expand_as(bits).contiguous() if fixed_rate else bits
+    return levelled(bits) if fixed_rate else bits
+
+
+def levelled(bits: Tensor) -> Tensor:
+    """Every position's share of a picture's bits at a fixed rate: [B, h, w] -> [B, h, w]."""
+    return bits.mean((1, 2), keepdim=True).expand_as(bits).contiguous()
 
 
 def group_indices(bits: Tensor, eta: Tensor, level: LevelSpec, round_up: bool) -> Tensor:

@@ -2,11 +2,15 @@
 
 picture -> pad -> transmit walk -> rate control -> JSCC encoders -> first `count` symbols per position -> pairs -> Burst
 Reception -> side information -> counts -> positions -> receive walk -> picture
+
+The walks and the JSCC coders go tile by tile (`tiles.py`). Rate control needs the surprise of the whole picture first, so a
+picture of several tiles is walked twice; what is kept meanwhile is one number per position of the latents.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +22,14 @@ from jscclink.errors import InputError
 from jscclink.simulator.scheme import Budget, Burst, OneShotScheme, Reception, Reconstruction, TransmitCsi
 from jscclink.simulator.units import esno_db_from_noise_var, noise_var_from_esno_db
 
-from .air import check_shape, pad, padded_sides, unpad
+from .air import check_shape, padded_sides, unpad
 from .average import Average, symbols_per_bit
 from .ends import Ends, Precision
 from .model import Sent
 from .rate_control import Allotment, allot
-from .rates import counts_from_indices, spread, surprise_bits
-from .side import code_of_lmbda, decode_side, lmbda_from_code
+from .rates import counts_from_indices, levelled, spread, surprise_bits
+from .side import code_of_lmbda, decode_side
+from .tiles import TILE_PIXELS, Tile, least_pixels, tiles
 from .weights import Codec, pretrained
 
 # a transmitter that does not know its channel keeps room for side information down to this SNR
@@ -34,11 +39,19 @@ LMBDA_RANGE = (4.0, 4096.0)
 
 @dataclass(frozen=True)
 class Coded:
-    """One picture at the transmitter before its symbols go out: latents, their surprise in bits, index of lambda."""
+    """One picture at the transmitter before its symbols go out.
 
-    sent: list[Sent]
+    Attributes:
+        picture: uint8 [3, H, W].
+        bits: surprise per position in bits, float32 [1, h, w] per latent.
+        lmbda_code: index of lambda.
+        sent: the latents of a picture in one piece; None where there are several tiles.
+    """
+
+    picture: Tensor
     bits: list[Tensor]
     lmbda_code: int
+    sent: list[Sent] | None
 
     @property
     def total_bits(self) -> float:
@@ -65,6 +78,9 @@ class Hjscc(OneShotScheme):
         The SNR that a transmitter without CSI codes for.
     precision : "float32" or "bfloat16"
         Arithmetic of the networks.
+    tile_pixels : int
+        Pictures of more pixels than this are processed in tiles with at most so many each, surroundings included; bounds the
+        memory at either end. Not on the air: the ends may differ in it.
     codec : Codec, optional
         A model in hand instead of the shipped one.
     """
@@ -79,6 +95,7 @@ class Hjscc(OneShotScheme):
         lmbda: float | None = None,
         esno_db: float = 10.0,
         precision: Precision = "bfloat16",
+        tile_pixels: int = TILE_PIXELS,
         codec: Codec | None = None,
     ) -> None:
         if symbols_per_bit is not None and symbols_per_bit <= 0:
@@ -91,6 +108,13 @@ class Hjscc(OneShotScheme):
         if lmbda is not None and not LMBDA_RANGE[0] <= lmbda <= LMBDA_RANGE[1]:
             raise InputError(f"lmbda must lie within {LMBDA_RANGE[0]:g}..{LMBDA_RANGE[1]:g}; got {lmbda}")
         self._ends = Ends(codec or pretrained(preset), precision)
+        least = least_pixels(self._ends.preset)
+        if tile_pixels < least:
+            raise InputError(
+                f"tile_pixels must be at least {least}, what the smallest tile of {preset!r} and its surroundings have; "
+                f"got {tile_pixels}"
+            )
+        self._tile_pixels = tile_pixels
         self._symbols_per_bit, self._lmbda, self._esno_db = symbols_per_bit, lmbda, esno_db
         self._average = None if cbr_target is None or average_over is None else Average(cbr_target, average_over)
         self.sets_own_rate = self._average is not None or (symbols_per_bit is not None and lmbda is not None)
@@ -114,7 +138,8 @@ class Hjscc(OneShotScheme):
             allotment = self.allot(coded, budget, side_esno_db)
             one, side = torch.zeros(0, dtype=torch.complex64), b""
             if allotment is not None:
-                one, side = self._ends.send(self._ends.all, coded.sent, coded.bits, allotment, coded.lmbda_code, esno_db)
+                walks = self._walks(coded)
+                one, side = self._ends.send(self._ends.all, walks, coded.bits, allotment, coded.lmbda_code, esno_db)
             symbols.append(one)
             sides.append(side)
         valid = torch.tensor([s.numel() for s in symbols])
@@ -137,12 +162,18 @@ class Hjscc(OneShotScheme):
 
     @torch.inference_mode()
     def analyse(self, picture: Tensor, lmbda: float) -> Coded:
-        """The transmitter's walk over one picture: uint8 [3, H, W] -> latents and their surprise."""
-        code = code_of_lmbda(lmbda)
-        ends = self._ends
-        with ends.autocast():
-            sent, _ = ends.model.transmit(pad(picture, ends.preset.multiple), torch.tensor([lmbda_from_code(code)]))
-        return Coded(sent, [surprise_bits(s.probability, ends.preset.fixed_rate) for s in sent], code)
+        """The transmitter's walk over one picture: uint8 [3, H, W] -> the surprise of its latents."""
+        code, preset = code_of_lmbda(lmbda), self._ends.preset
+        height, width = padded_sides(tuple(picture.shape), preset.multiple)
+        bits = [torch.empty(1, height // level.stride, width // level.stride) for level in preset.levels]
+        cut, sent = self._tiles(height, width), []
+        for tile in cut:
+            sent = self._ends.walk(picture, tile.seen, code)
+            for whole, latent, level in zip(bits, sent, preset.levels, strict=True):
+                tile.core.cut(whole, level.stride).copy_(tile.inner(surprise_bits(latent.probability), level.stride))
+        if preset.fixed_rate:
+            bits = [levelled(b) for b in bits]
+        return Coded(picture, bits, code, sent if len(cut) == 1 else None)
 
     def allot(self, coded: Coded, budget: Budget, side_esno_db: float) -> Allotment | None:
         """Counts that fill a picture's uses; None where not even the side information fits. See `rate_control.allot`."""
@@ -185,6 +216,14 @@ class Hjscc(OneShotScheme):
         ]
         return torch.stack(uses).sum(0)
 
+    def _tiles(self, height: int, width: int) -> list[Tile]:
+        return tiles(height, width, self._ends.preset, self._tile_pixels)
+
+    def _walks(self, coded: Coded) -> Iterator[tuple[Tile, list[Sent]]]:
+        """A picture's tiles and their latents, which are worked out again where there are several."""
+        for tile in self._tiles(*padded_sides(tuple(coded.picture.shape), self._ends.preset.multiple)):
+            yield tile, coded.sent or self._ends.walk(coded.picture, tile.seen, coded.lmbda_code)
+
     def _decode(self, received: Tensor, noise_var: Tensor, data: bytes, shape: tuple[int, ...]) -> Tensor | None:
         ends = self._ends
         size = padded_sides(shape, ends.preset.multiple)
@@ -192,8 +231,16 @@ class Hjscc(OneShotScheme):
             side = decode_side(data, ends.codec.side, ends.preset.levels, ends.all, size)
         except InputError:
             return None
-        state = ends.take(ends.all, ends.model.initial_state(1, *size), received, noise_var, side)
-        return None if state is None else unpad(ends.show(state, side.lmbda_code, noise_var), shape)
+        payload = ends.unpack(ends.all, received, noise_var, side)
+        if payload is None:
+            return None
+        picture = torch.empty(shape, dtype=torch.uint8)
+        for tile in self._tiles(*size):
+            state = ends.take(ends.all, ends.model.initial_state(1, tile.seen.height, tile.seen.width), payload, tile.seen)
+            shown = tile.inner(ends.show(state, side.lmbda_code, noise_var[: payload.uses]), 1)
+            inside = tile.core.cut(picture, 1)
+            inside.copy_(unpad(shown, tuple(inside.shape)))
+        return picture
 
     def _symbols_per_bit_of(self, budget: Budget) -> float | None:
         if self._average is None:
