@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -143,17 +144,16 @@ def gain(ours: Sequence[Row], theirs: Sequence[Row], metric: str, over: Over, *,
     if any(row.metrics[metric].kind != "mean" for row in (*ours, *theirs)):
         return None
     curves = [_values(rows, metric, over) for rows in (ours, theirs)]
-    if min(len(values) for values, _ in curves) < LEAST_POINTS:
-        return None
     # pictures that have a value at every point of both
     known = ~np.isnan(np.concatenate([part for curve in curves for part in curve])).any(0)
     n = int(known.sum())
     if not n:
         return None
-    weights = np.vstack([np.full(n, 1 / n), np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), _REPLICATES) / n])
-    means = [tuple(weights @ part[:, known].T for part in _distinct(curve, known)) for curve in curves]
-    scale = np.log10 if over == "cbr" else np.asarray
-    (x, y), (x0, y0) = ((scale(place), quality) for quality, place in means)
+    curves = [_distinct(curve, known, over) for curve in curves]
+    if min(len(values) for values, _ in curves) < LEAST_POINTS:
+        return None
+    means = [tuple(_weights(n) @ part[:, known].T for part in curve) for curve in curves]
+    (x, y), (x0, y0) = ((_log10(place) if over == "cbr" else place, quality) for quality, place in means)
     difference, low, high = mean_difference(x, y, x0, y0)
     if math.isnan(difference[0]):
         return None
@@ -180,6 +180,13 @@ def gain(ours: Sequence[Row], theirs: Sequence[Row], metric: str, over: Over, *,
     )
 
 
+@lru_cache(8)
+def _weights(n: int) -> np.ndarray:
+    """float64 [1 + replicates, n]: all pictures alike, then resamples of them."""
+    resamples = np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), _REPLICATES)
+    return np.vstack([np.ones(n), resamples]) / n
+
+
 def _values(rows: Sequence[Row], metric: str, over: Over) -> tuple[np.ndarray, np.ndarray]:
     """Quality and place of each point and picture, float64 [points, pictures] twice; nan where a picture has no value."""
     kept = [row for row in rows if row.metrics[metric].value is not None]
@@ -193,13 +200,22 @@ def _values(rows: Sequence[Row], metric: str, over: Over) -> tuple[np.ndarray, n
     return quality, np.array(places).reshape(quality.shape)
 
 
-def _distinct(curve: tuple[np.ndarray, np.ndarray], known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The points in order of their mean place, one of each: two budgets of which a scheme used equally much are one."""
+def _distinct(curve: tuple[np.ndarray, np.ndarray], known: np.ndarray, over: Over) -> tuple[np.ndarray, np.ndarray]:
+    """The points in order of their mean place, one of each: two budgets of which a scheme used equally much are one.
+
+    Where nothing was sent there is no place on the logarithmic axis.
+    """
     quality, place = curve
     means = place[:, known].mean(1)
     order = np.argsort(means, kind="stable")
     new = np.diff(means[order], prepend=-np.inf) > _TIE * np.abs(means[order])
-    return quality[order[new]], place[order[new]]
+    kept = order[new & ((means[order] > 0) | (over != "cbr"))]
+    return quality[kept], place[kept]
+
+
+def _log10(place: np.ndarray) -> np.ndarray:
+    """nan for 0."""
+    return np.log10(np.where(place > 0, place, np.nan))
 
 
 def _estimate(values: np.ndarray, pictures: int) -> Estimate:

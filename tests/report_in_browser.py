@@ -39,8 +39,12 @@ def probed(page, folder, script):
     copy = folder / "probed.html"
     copy.write_text(page.read_text("utf-8").replace("</body>", probe), "utf-8")
     log = folder / "net.json"
-    dom = chromium(copy, folder, f"--log-net-log={log}", "--dump-dom")
-    found = re.search(r'data-answers="([^"]*)"', dom)
+    for _ in range(3):
+        # on a busy machine the browser's virtual time may be over before a picture is decoded
+        dom = chromium(copy, folder, f"--log-net-log={log}", "--dump-dom")
+        found = re.search(r'data-answers="([^"]*)"', dom)
+        if found:
+            break
     return dom, json.loads(html.unescape(found[1])) if found else None, requests(log)
 
 

@@ -170,3 +170,17 @@ def test_the_reference_is_the_first_digital_scheme_unless_another_is_wanted():
         gains(results, "psnr", "X")
     with pytest.raises(InputError, match="no metric 'ssim'; measured: psnr, cbr"):
         gains(results, "ssim")
+
+
+def test_a_budget_in_which_nothing_fits_has_no_place_on_the_axis():
+    table = np.array([[20.0, 21, 22, 23, 24, 25], [25, 26, 27, 28, 29, 30], [28, 29, 30, 31, 32, 33], [30, 31, 32, 33, 34, 35]])
+    other = curve("A", table)
+    used = [[0.0] * 6, [0.05] * 6, [0.1] * 6, [0.2] * 6]
+    rows = [point("B", q + 1, cbr=r, used=u) for q, r, u in zip(table, RATES, used, strict=True)]
+    found = gain(rows, other, "psnr", "cbr", better="higher")
+    assert found.quality.value == pytest.approx(1.0, abs=0.05) and found.between == pytest.approx((0.05, 0.2))
+    # in some pictures only: resamples of those alone count as undefined
+    used[0] = [0.0] * 5 + [0.02]
+    rows = [point("B", q + 1, cbr=r, used=u) for q, r, u in zip(table, RATES, used, strict=True)]
+    found = gain(rows, other, "psnr", "cbr", better="higher")
+    assert found.quality.value > 0 and found.quality.low is None

@@ -18,21 +18,29 @@ from jscclink.baselines.uncoded import Uncoded
 from jscclink.errors import InputError
 from jscclink.simulator import published, runner
 from jscclink.simulator.cli import app
+from jscclink.simulator.envelope import with_ladder_envelopes
+from jscclink.simulator.gains import gains
+from jscclink.simulator.histogram import Histogram
 from jscclink.simulator.report import (
     Chart,
     Comparison,
     Constellation,
+    Distribution,
     Picture,
     RateMap,
     ReportData,
     Series,
+    Steps,
     Table,
+    distributions,
     render,
     write,
 )
 from jscclink.simulator.report.adapter import report_from_results
 from jscclink.simulator.report.citations import citations
+from jscclink.simulator.report.distributions import thinned
 from jscclink.simulator.report.samples import sample
+from jscclink.simulator.results import SchemeInfo, load_results
 from jscclink.simulator.study import Study
 
 
@@ -52,7 +60,19 @@ def example():
             Series("A <b>&</b>", x, (20.0, 25.0, 30.0), (19.0, 24.0, 29.0), (21.0, 26.0, 31.0), (0.1, 0.1, 0.1)),
             Series("bound", x, (30.0, 31.0, 32.0), kind="bound"),
             Series("paper", (5.0,), (27.0,), kind="published", note="somebody, table 1"),
+            Series("oracle envelope of A*", x, (20.0, 25.0, 30.0), kind="envelope"),
         ),
+    )
+    spread = Distribution(
+        "Distribution of PSNR",
+        "PSNR (dB)",
+        tuple(
+            Steps(label, series, f"{at:g} dB", (20 + at, 22 + at), (0.25, 1.0), mark, kind)
+            for label, series, kind in (("A <b>&</b>", "A <b>&</b>", "measured"), ("bound", "bound", "bound"))
+            for at in x
+            for mark in [(20 + at, None, 22 + at) if kind == "measured" else None]
+        ),
+        "2 of 3 <SNRs>",
     )
     outage = Chart(
         "outage",
@@ -74,10 +94,11 @@ def example():
         command="jscclink run x.yaml",
         provenance={"torch": "2.13", "seed": "3"},
         charts=(psnr, outage),
+        distributions=(spread,),
         comparisons=(Comparison("kodim05 on AWGN", png((0, 0, 250)), pictures),),
         constellations=(Constellation("A at 10 dB", (0.5, -0.5), (0.5, float("nan"))),),
         rate_maps=(RateMap("A", ((1.0, 2.0), (3.0, 4.0)), "uses"),),
-        tables=(Table("Points", ("scheme", "psnr", "id"), rows, exact=("id",)),),
+        tables=(Table("Points", ("scheme", "psnr", "id"), rows, exact=("id",), note="What <it> is."),),
         notices=("One line was damaged.",),
         citations=("@misc{x,\n}",),
     )
@@ -91,6 +112,7 @@ def test_what_is_said_is_escaped_and_exact():
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
     assert data["charts"][0]["series"][0]["label"] == "A <b>&</b>"
     assert data["constellations"][0]["imag"] == [0.5, None], "JSON knows no nan"
+    assert "What &lt;it&gt; is." in text and "2 of 3 &lt;SNRs&gt;" in text
     assert render(example()) == text
 
 
@@ -135,6 +157,88 @@ def test_results_become_curves_tables_and_references():
     for key in ("{jscclink,", "{hjscc,", "{ts38212,", "{shannon,", "{pytorch,"):
         assert key in joined
     assert "{bpg," not in joined, "what was not used is not cited"
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """Two rungs of a ladder and another scheme over SNR and CBR."""
+    folder = tmp_path_factory.mktemp("swept")
+    jpeg = {"name": "digital", "source": "jpeg"}
+    schemes = {"uncoded": "uncoded", "JPEG, QPSK": jpeg | {"mcs": "qpsk 1/2"}, "JPEG, 16-QAM": jpeg | {"mcs": "16qam 1/2"}}
+    wide = {"set": "kodak", "limit": 6, "crop": [96, 64]}
+    runner.run(study(schemes=schemes, images=wide, cbr=[0.3, 0.4, 0.5], metrics=["psnr", "outage", "cbr"], draws=3), folder)
+    return load_results(folder)
+
+
+def test_ladders_have_an_envelope(swept):
+    charts = {chart.title: chart for chart in report_from_results(swept).charts}
+    psnr = {one.label: one for one in charts["PSNR, AWGN"].series}
+    envelope = psnr["oracle envelope of JPEG, *, CBR 0.4"]
+    rungs = [psnr[f"JPEG, {rung}, CBR 0.4"].y for rung in ("QPSK", "16-QAM")]
+    assert envelope.kind == "envelope" and envelope.y == tuple(map(max, *rungs)) and envelope.low == ()
+    assert [one.kind for one in charts["outage rate, AWGN"].series].count("envelope") == 3
+    assert "envelope" not in {one.kind for one in charts["channel bandwidth ratio, AWGN"].series}, "costs have no best"
+    # no two digital schemes, or two that differ in more than their rung
+    one = with_ladder_envelopes(synthetic_results.pictures(), "psnr")
+    assert one.rows == synthetic_results.pictures().rows
+    codes = {
+        label: SchemeInfo({"name": "digital", "options": {"mcs": mcs, "source": source}}, False)
+        for label, mcs, source in (("a", "qpsk 1/2", "jpeg"), ("b", "16qam 1/2", "bpg"))
+    }
+    assert with_ladder_envelopes(replace(swept, schemes=codes), "psnr").schemes == codes
+
+
+def test_distributions_are_those_of_the_store(swept):
+    (spread,) = report_from_results(swept).distributions
+    places = list(dict.fromkeys(curve.place for curve in spread.curves))
+    assert spread.title == "Distribution of PSNR, AWGN" and len(places) == 12 and places[1] == "5 dB, CBR 0.3"
+    (curve,) = [one for one in spread.curves if (one.label, one.place) == ("uncoded", "5 dB, CBR 0.4")]
+    (row,) = [row for row in swept.rows if (row.scheme, row.esno_db, row.cbr) == ("uncoded", 5, 0.4)]
+    histogram = row.histograms["psnr"]
+    p5 = histogram.quantile(0.05)
+    assert curve.percentile == (p5.value, p5.low, p5.high) and curve.series == "uncoded, CBR 0.4"
+    assert curve.values[0] == pytest.approx(histogram.values[0], rel=1e-4) and curve.shares[-1] == 1.0
+    table = report_from_results(swept).tables[0]
+    at = table.columns.index("psnr p5")
+    (cells,) = [cells for cells in table.rows if cells[-1] == row.id]
+    assert cells[at : at + 3] == curve.percentile and table.columns[at + 1 : at + 3] == ("low", "high")
+    assert "cbr p5" in table.columns and "outage p5" not in table.columns
+
+
+@pytest.mark.parametrize("n", [10, 240, 5000])
+def test_thinned_steps_stay_within_their_share(n):
+    values = np.sort(np.random.default_rng(n).normal(30, 3, n)).tolist()
+    counts = np.random.default_rng(1).integers(1, 4, n).tolist()
+    x, shares = thinned(Histogram(tuple(values), tuple(counts)), 100)
+    assert len(x) == min(n, 100) and shares[-1] == 1.0 and x[-1] == pytest.approx(values[-1], rel=1e-4)
+    exact = np.cumsum(counts) / sum(counts)
+    at = np.searchsorted(x, np.array(values) * (1 + 1e-4), side="right")
+    drawn = np.concatenate([[0], shares])[at]
+    assert np.abs(drawn - exact).max() <= 0.0101 + 3 / sum(counts)
+
+
+def test_many_points_keep_the_page_small(swept, monkeypatch):
+    monkeypatch.setattr(distributions, "_MOST_STEPS", 24 * 20)  # no room for 36 curves
+    (spread,) = report_from_results(swept).distributions
+    assert {one.place.split(" dB")[0] for one in spread.curves} == {"0", "10"} and len(spread.curves) == 18
+    assert spread.note == "2 of 4 SNRs; `jscclink plot --distribution` draws the others"
+    monkeypatch.setattr(distributions, "_MOST_STEPS", 24 * 40)
+    (spread,) = report_from_results(swept).distributions
+    assert len(spread.curves) == 36 and spread.note == ""
+
+
+def test_gains_stand_in_a_table(swept):
+    tables = {table.title: table for table in report_from_results(swept).tables}
+    over_cbr, over_snr = (
+        tables[f"Average gain over {what}"] for what in ("the CBR, at a fixed Es/N0", "Es/N0, at a fixed CBR")
+    )
+    wanted = gains(swept, "psnr")
+    assert len(over_cbr.rows) + len(over_snr.rows) == len(wanted) == 8 + 6
+    assert over_snr.rows[0][:6] == ("uncoded", "JPEG, QPSK", "AWGN", 0.3, 0.0, 15.0)
+    assert over_snr.rows[0][6] == next(one for one in wanted if one.over == "esno_db").quality.value
+    assert "BD-rate: mean difference in CBR at equal psnr" in over_cbr.note
+    against = report_from_results(swept, reference="uncoded").tables
+    assert {row[1] for table in against[1:] for row in table.rows} == {"uncoded"}
 
 
 def test_every_reference_is_well_formed():
@@ -212,11 +316,15 @@ def test_on_the_command_line(tmp_path):
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
     assert [chart["title"] for chart in data["charts"]] == ["PSNR, AWGN"]
     assert [one["scheme"] for one in data["comparisons"][0]["pictures"]] == ["uncoded", "JPEG"]
-    assert "Paired differences of psnr" in text
+    assert "Paired differences of psnr" in text and "uncoded minus" not in text
+    assert "psnr of the scheme minus that of JPEG" in text, "the digital scheme is the reference"
+    turned = CliRunner().invoke(app, ["report", str(folder), "-o", str(page), "--no-pictures", "--reference", "uncoded"])
+    assert turned.exit_code == 0 and "psnr of the scheme minus that of uncoded" in page.read_text("utf-8")
     for arguments, words in (
         ([str(tmp_path), "-o", str(page)], "no results of a study here"),
         ([str(folder), "-o", str(tmp_path / "page.pdf")], "a report ends in .html"),
         ([str(folder), "-o", str(page), "--x", "snr"], "no axis 'snr'; allowed: esno_db"),
+        ([str(folder), "-o", str(page), "--reference", "J"], "no scheme 'J' to compare with; there are 'uncoded', 'JPEG'"),
         ([str(folder), "-o", str(page), "--esno", "3"], "the study has 0, 5, 10, 15 dB"),
     ):
         refused = CliRunner().invoke(app, ["report", *arguments])
@@ -226,6 +334,19 @@ def test_on_the_command_line(tmp_path):
 PROBE = """
 const plots = [...document.querySelectorAll(".chart .plot")];
 const first = (element) => element.dispatchEvent(new Event("input", { bubbles: true }));
+const cdf = document.querySelector(".distribution .plot"), place = document.querySelector(".distribution select");
+const starts = () => cdf.data.filter((t) => t.line?.shape === "hv").map((t) => [t.x[0], t.y[0], t.x.at(-1), t.y.at(-1)]);
+const marks = () => cdf.data.filter((t) => t.mode === "markers").map((t) => [t.x[0], t.y[0], t.marker.color]);
+answers.steps = starts();
+answers.marks = marks();
+answers.interval = cdf.data.filter((t) => t.line?.width === 5).map((t) => t.x);
+place.value = "10 dB"; first(place);
+answers.later = [starts()[0][0], marks()[0][0], document.querySelector(".distribution figcaption").textContent];
+document.querySelector(".distribution .toggles input").click();
+answers.without = cdf.data.length;
+document.querySelector(".distribution .toggles input").click();
+answers.firstColor = plots[0].data.find((t) => t.mode === "lines+markers").line.color;
+answers.envelope = [plots[0].data[0].line.width, plots[0].data[0].mode];
 answers.traces = plots.map((plot) => plot.data.length);
 answers.symbols = plots[0].data.filter((t) => t.mode === "markers").map((t) => t.marker.symbol);
 answers.dashes = plots[0].data.filter((t) => t.mode === "lines" && t.line.width).map((t) => t.line.dash);
@@ -290,10 +411,16 @@ def test_in_a_browser_from_disk(tmp_path):
     assert asked == set(), "nothing is loaded from anywhere"
     assert 'data-ready="true"' in dom
     assert answers is not None, "the scripts ran through"
-    # band (2) + line, bound, published; band + line + arrow
-    assert answers["traces"] == [5, 4]
-    assert answers["symbols"] == ["circle-open"] and answers["dashes"] == ["dash"]
-    assert answers["afterToggle"] == 2
+    # the distribution at the middle place; bounds have no percentile; a percentile whose lower end is not known
+    assert answers["steps"] == [[25, 0, 27, 1], [25, 0, 27, 1]]
+    assert answers["marks"] == [[25, 0.05, answers["firstColor"]]], "one colour per scheme in charts and distributions"
+    assert answers["interval"] == [[25, 27]]
+    assert answers["later"] == [30, 30, "Distribution of PSNR, at 10 dB"] and answers["without"] == 1
+    assert answers["envelope"] == [7, "lines"], "the envelope lies under all others"
+    # envelope, band (2) + line, bound, published; band + line + arrow
+    assert answers["traces"] == [6, 4]
+    assert answers["symbols"] == ["circle-open"] and answers["dashes"] == ["solid", "dash"]
+    assert answers["afterToggle"] == 3
     assert (answers["band"], answers["draws"], answers["none"]) == ([21], [20.1], [])
     assert answers["ascending"] == "abcascending" and answers["descending"] == "bac"
     assert answers["copied"].splitlines()[1:] == [

@@ -24,6 +24,10 @@ def report(
     x: Annotated[str | None, typer.Option("--x", help="esno_db, ebno_db or cbr; default: whichever was swept.")] = None,
     published: Annotated[Path | None, typer.Option(help="CSV file of published points to draw beside the curves.")] = None,
     system: Annotated[list[str] | None, typer.Option(help="Which of its systems; may be given again. Default: all.")] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="Scheme that differences and gains are against, by its label; default: the first digital."),
+    ] = None,
     pictures: Annotated[bool, typer.Option(help="Send a picture again with every scheme, to compare and to magnify.")] = True,
     picture: Annotated[int, typer.Option(help="Which of the study's pictures, counted from 0.", min=0)] = 0,
     esno: Annotated[list[str] | None, typer.Option(help="At which Es/N0 in dB; may be given again. Default: three.")] = None,
@@ -38,7 +42,7 @@ def report(
     found = results_in(results)
     points = literature.read(published) if published is not None else []
     snrs = [values.number(value, "--esno") for value in esno or []]
-    data = adapter.report_from_results(found, x=x, published=points, systems=system or ())
+    data = adapter.report_from_results(found, x=x, published=points, systems=system or (), reference=reference)
     if pictures and found.images:
         data = adapter.with_samples(data, _samples(found, folder, picture, snrs))
     typer.echo(str(write(data, output)))

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from jscclink.errors import InputError
 from jscclink.simulator import published as literature
-from jscclink.simulator.figures import NAMES, abscissa, natural_axis
+from jscclink.simulator.envelope import LABEL as ENVELOPE
+from jscclink.simulator.envelope import with_ladder_envelopes
+from jscclink.simulator.figures import NAMES, abscissa, label_of, natural_axis
 from jscclink.simulator.published import Published
 from jscclink.simulator.results import Results, Row
 from jscclink.simulator.statistics import Estimate
 
 from .citations import citations
-from .data import Chart, ReportData, Series, Table
+from .data import Chart, ReportData, Series
+from .distributions import distributions
+from .labels import fixed, series_label, several
 from .samples import Samples
+from .tabulated import tables
 
+COSTS = ("cbr", "cbr_with_overhead", "energy", "bpp")
 AXES = {"esno_db": "Es/N0 (dB)", "ebno_db": "Eb/N0 (dB)", "cbr": "channel bandwidth ratio"}
 
 
@@ -27,6 +33,7 @@ def report_from_results(
     x: str | None = None,
     published: Sequence[Published] = (),
     systems: Sequence[str] = (),
+    reference: str | None = None,
 ) -> ReportData:
     """Everything about a study on one page.
 
@@ -40,11 +47,13 @@ def report_from_results(
         Drawn beside the curves that they belong to (`published.read`).
     systems : sequence of str
         Which of the published systems; empty: all.
+    reference : str, optional
+        Label of the scheme that differences and gains are against; default: `gains.reference_of`.
 
     Raises
     ------
     InputError
-        No results, another axis, or published points of which none belongs to this study.
+        No results, another axis, no such reference, or published points of which none belongs to this study.
     """
     axis = x or natural_axis(results) if results.rows else None
     if axis not in AXES:
@@ -57,12 +66,14 @@ def report_from_results(
     return ReportData(
         title=results.name,
         summary=f"{len(results.rows)} points: {len(results.schemes)} schemes on {', '.join(results.channels)}; {pictures}. "
-        "Bands are 95 % intervals; bounds are dashed; published figures are unfilled markers.",
+        "Bands are 95 % intervals; bounds are dashed; oracle envelopes (the best MCS of each point, picked in hindsight) are "
+        "broad and pale; published figures are unfilled markers.",
         study=results.provenance.study,
         command=_command(results.name),
         provenance=_provenance(results),
         charts=tuple(_charts(results, axis, beside)),
-        tables=tuple(_tables(results)),
+        distributions=distributions(results, axis),
+        tables=tuple(tables(results, reference)),
         notices=tuple(_notices(results)),
         citations=citations(results),
     )
@@ -105,37 +116,34 @@ def _charts(results: Results, axis: str, beside: Sequence[tuple[str, Published]]
         if axis == metric:
             continue
         name = NAMES.get(metric, metric)
+        # what costs has no best scheme
+        shown = results if info.better is None or metric in COSTS else with_ladder_envelopes(results, metric)
         for channel, plugin in results.channels.items():
-            rows = [row for row in results.rows if row.channel == channel and row.metrics[metric].value is not None]
-            series = [one for scheme in results.schemes for one in _series(results, rows, scheme, metric, axis)]
+            rows = [row for row in shown.rows if row.channel == channel and row.metrics[metric].value is not None]
+            series = [one for scheme in shown.schemes for one in _series(shown, rows, scheme, metric, axis)]
             series += _markers([p for key, p in beside if key == metric and p.matches(plugin)], axis)
             if rows:
                 log = rows[0].metrics[metric].kind != "mean"
-                label = f"{name} ({info.unit})" if info.unit else name
-                yield Chart(f"{name}, {channel}", AXES[axis], label, tuple(series), log)
+                yield Chart(f"{name}, {channel}", AXES[axis], label_of(metric, info.unit), tuple(series), log)
 
 
 def _series(results: Results, rows: Sequence[Row], scheme: str, metric: str, axis: str) -> Iterator[Series]:
     """Curves of a scheme: one per CBR, or per Es/N0 where the CBR is the horizontal axis."""
     bound = results.schemes[scheme].bound
-
-    def other(row: Row) -> float:
-        return row.esno_db if axis == "cbr" else row.cbr or 0.0
-
-    several = len({other(row) for row in results.rows}) > 1
-    for value in sorted({other(row) for row in rows if row.scheme == scheme}):
-        placed = [(abscissa(row, axis), row.metrics[metric]) for row in rows if row.scheme == scheme and other(row) == value]
+    envelope = results.schemes[scheme].plugin["name"] == ENVELOPE
+    of_scheme, many = [row for row in rows if row.scheme == scheme], several(results, axis)
+    for value in sorted({fixed(row, axis) for row in of_scheme}, key=lambda value: -math.inf if value is None else value):
+        curve = [row for row in of_scheme if fixed(row, axis) == value]
+        placed = [(abscissa(row, axis), row.metrics[metric]) for row in curve]
         points: list[tuple[float, Estimate]] = sorted(((at, n) for at, n in placed if at is not None), key=lambda p: p[0])
-        unlimited = axis != "cbr" and value == 0.0
-        suffix = "" if not several or unlimited else f", {value:g} dB" if axis == "cbr" else f", CBR {value:.3g}"
         yield Series(
-            scheme + suffix,
+            series_label(curve[0], axis, many),
             tuple(at for at, _ in points),
             tuple(number.value for _, number in points),
             () if bound else tuple(number.low for _, number in points),
             () if bound else tuple(number.high for _, number in points),
             () if bound else tuple(number.draws_half_width for _, number in points),
-            "bound" if bound else "measured",
+            "envelope" if envelope else "bound" if bound else "measured",
             upper=() if bound else tuple(number.is_upper_bound for _, number in points),
         )
 
@@ -162,42 +170,3 @@ def _markers(points: Sequence[Published], axis: str) -> Iterator[Series]:
         places = sorted((point.cbr if axis == "cbr" else point.esno_db, point.value) for point in group)
         label = f"{system} ({group[0].short_source})"
         yield Series(label, tuple(a for a, _ in places), tuple(v for _, v in places), kind="published", note=source)
-
-
-def _tables(results: Results) -> Iterator[Table]:
-    ebno = any(row.ebno_db is not None for row in results.rows)
-    columns = ["scheme", "channel", "CBR budget", "Es/N0 (dB)", *(["Eb/N0 (dB)"] if ebno else []), "trials", "errors"]
-    for metric, info in results.metrics.items():
-        columns += [f"{metric} ({info.unit})" if info.unit else metric, "low", "high", "± over draws"]
-    rows = []
-    for row in results.rows:
-        cells: list[Any] = [
-            row.scheme,
-            row.channel,
-            row.cbr,
-            row.esno_db,
-            *([row.ebno_db] if ebno else []),
-            row.trials,
-            row.errors,
-        ]
-        for metric in results.metrics:
-            number = row.metrics[metric]
-            cells += [number.value, number.low, number.high, number.draws_half_width]
-        rows.append((*cells, row.stop, row.id))
-    yield Table("Operating points", (*columns, "stop", "id"), tuple(rows), exact=("id",))
-    differences = tuple(_differences(results))
-    if differences:
-        metric = next(iter(results.metrics))
-        head = ("scheme", "against", "channel", "CBR budget", "Es/N0 (dB)", f"difference of {metric}", "low", "high")
-        yield Table(f"Paired differences of {metric} over the same pictures", head, differences)
-
-
-def _differences(results: Results) -> Iterator[tuple[str | float | None, ...]]:
-    """Every scheme against the study's first one, where both met the same pictures."""
-    metric, first = next(iter(results.metrics)), next(iter(results.schemes))
-    base = {(row.channel, row.cbr, row.esno_db): row for row in results.rows if row.scheme == first and row.per_image}
-    for row in results.rows:
-        other = base.get((row.channel, row.cbr, row.esno_db))
-        if row.scheme != first and other is not None and row.per_image and not results.schemes[row.scheme].bound:
-            number = results.difference(metric, row, other)
-            yield row.scheme, first, row.channel, row.cbr, row.esno_db, number.value, number.low, number.high

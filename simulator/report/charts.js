@@ -24,11 +24,14 @@ function styleOf(series) {
     styles.set(key, { kind: series.kind, index });
   }
   const { index } = styles.get(key);
+  const dark = document.documentElement.dataset.theme === "dark" && !printing;
+  if (series.kind === "envelope") return { color: dark ? "#4a4f57" : "#c8c8c8", symbol: "circle", dash: index % 2 ? "dash" : "solid", width: 7 };
   const place = series.kind === "published" ? PALETTE.length - 1 - (index % PALETTE.length) : index % PALETTE.length;
-  const color = series.kind === "bound" ? (document.documentElement.dataset.theme === "dark" && !printing ? "#a0a0a0" : "#707070") : PALETTE[place];
+  const color = series.kind === "bound" ? (dark ? "#a0a0a0" : "#707070") : PALETTE[place];
   return {
     color: color === "ink" ? ink() : color,
     symbol: SYMBOLS[(index + Math.floor(index / PALETTE.length)) % SYMBOLS.length],
+    width: series.kind === "bound" ? 1.3 : 2,
     dash: series.kind === "bound" ? BOUND_DASHES[index % BOUND_DASHES.length] : index < PALETTE.length ? "solid" : "dash",
   };
 }
@@ -68,8 +71,8 @@ function tracesOf(series, chart) {
     ...common,
     x: series.x,
     y: series.y.map((v, i) => (upper[i] || (chart.log_y && !(v > 0)) ? null : v)),
-    mode: { measured: "lines+markers", bound: "lines", published: "markers" }[series.kind],
-    line: { color: style.color, width: series.kind === "bound" ? 1.3 : 2, dash: style.dash },
+    mode: { measured: "lines+markers", bound: "lines", envelope: "lines", published: "markers" }[series.kind],
+    line: { color: style.color, width: style.width, dash: style.dash },
     marker: { color: style.color, size: series.kind === "published" ? 9 : 6, symbol: style.symbol + (series.kind === "published" ? "-open" : "") },
     text: interval,
     hovertemplate: `<b>${escaped(series.label)}</b><br>%{x:.4g}: %{y:.4g}%{text}${series.note ? "<br>" + escaped(series.note) : ""}<extra></extra>`,
@@ -108,8 +111,9 @@ function layoutOf(xTitle, yTitle, log) {
 function drawChart(figure) {
   const chart = DATA.charts[Number(figure.dataset.chart)];
   figure.querySelectorAll(".swatch").forEach((swatch, i) => { swatch.style.color = styleOf(chart.series[i]).color; });
-  const hidden = new Set([...figure.querySelectorAll(".toggles input:not(:checked)")].map((box) => Number(box.value)));
-  const shown = chart.series.filter((_, i) => !hidden.has(i));
+  const hidden = hiddenIn(figure);
+  // envelopes lie under the curves that they follow
+  const shown = chart.series.filter((_, i) => !hidden.has(i)).sort((a, b) => (b.kind === "envelope") - (a.kind === "envelope"));
   const layout = layoutOf(chart.x_label, chart.y_label, chart.log_y);
   layout.uirevision = "zoom"; // a toggle or another theme keeps the zoom
   const seen = chart.series.flatMap((s) => [...s.y, ...s.high]).filter((v) => v > 0);
@@ -122,14 +126,18 @@ function drawChart(figure) {
 }
 
 function addToggles(figure) {
-  const chart = DATA.charts[Number(figure.dataset.chart)];
-  chart.series.forEach((series, index) => {
-    const box = element("input", { type: "checkbox", value: String(index) });
-    box.checked = true;
-    box.addEventListener("change", () => drawChart(figure));
-    const swatch = element("span", { class: "swatch " + series.kind });
-    figure.querySelector(".toggles").append(element("label", {}, box, swatch, series.label));
-  });
+  DATA.charts[Number(figure.dataset.chart)].series.forEach((series, index) => addToggle(figure, series, index, drawChart));
+}
+
+function addToggle(figure, { kind, label }, index, draw) {
+  const box = element("input", { type: "checkbox", value: String(index) });
+  box.checked = true;
+  box.addEventListener("change", () => draw(figure));
+  figure.querySelector(".toggles").append(element("label", {}, box, element("span", { class: "swatch " + kind }), label));
+}
+
+function hiddenIn(figure) {
+  return new Set([...figure.querySelectorAll(".toggles input:not(:checked)")].map((box) => Number(box.value)));
 }
 
 function drawSignals() {
@@ -152,5 +160,6 @@ function drawSignals() {
 
 function drawPlots() {
   document.querySelectorAll(".chart").forEach(drawChart);
+  document.querySelectorAll(".distribution").forEach(drawDistribution);
   drawSignals();
 }

@@ -23,8 +23,8 @@ class Series:
         Interval of each point; empty: no band.
     draws : tuple of float or None per point
         Half-widths of the intervals for these very pictures, over channel draws alone: the other band. Empty: none.
-    kind : "measured", "bound" or "published"
-        Solid line with a band; dashed line; unfilled markers without a line.
+    kind : "measured", "bound", "envelope" or "published"
+        Solid line with a band; dashed line; broad pale line under the others; unfilled markers without a line.
     note : str
         Said when the pointer is on a point: a source, a stop reason.
     upper : tuple of bool
@@ -37,7 +37,7 @@ class Series:
     low: tuple[Number, ...] = ()
     high: tuple[Number, ...] = ()
     draws: tuple[Number, ...] = ()
-    kind: Literal["measured", "bound", "published"] = "measured"
+    kind: Literal["measured", "bound", "envelope", "published"] = "measured"
     note: str = ""
     upper: tuple[bool, ...] = ()
 
@@ -51,6 +51,42 @@ class Chart:
     y_label: str
     series: tuple[Series, ...]
     log_y: bool = False
+
+
+@dataclass(frozen=True)
+class Steps:
+    """One cumulative distribution.
+
+    Attributes
+    ----------
+    label, series : str
+        What it is of, and the series of the charts that it looks like.
+    place : str
+        Operating point: what one chooses among.
+    values, shares : tuple of float
+        The share of all transmissions that is at most each value, ascending.
+    percentile : (value, low, high) or None
+        The 5th percentile with its interval; ends may be None.
+    kind : "measured" or "bound"
+    """
+
+    label: str
+    series: str
+    place: str
+    values: tuple[float, ...]
+    shares: tuple[float, ...]
+    percentile: tuple[Number, Number, Number] | None = None
+    kind: Literal["measured", "bound"] = "measured"
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Cumulative distributions on common axes, those of one place at a time."""
+
+    title: str
+    x_label: str
+    curves: tuple[Steps, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,12 +128,13 @@ class RateMap:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns and rows; None: not known. `exact` columns (hashes, seeds) are set in fixed width."""
+    """Columns and rows; None: not known. `exact` columns (hashes, seeds) are set in fixed width. The note says what it is."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str | float | int | None, ...], ...]
     exact: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,6 +164,7 @@ class ReportData:
     command: str
     provenance: Mapping[str, str]
     charts: tuple[Chart, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     constellations: tuple[Constellation, ...] = ()
     rate_maps: tuple[RateMap, ...] = ()

@@ -16,6 +16,7 @@ function setTheme(theme) {
 
 document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 document.querySelectorAll(".chart").forEach(addToggles);
+document.querySelectorAll(".distribution").forEach(addPlaces);
 drawPlots();
 document.querySelectorAll(".comparison").forEach((root) => new PictureComparison(root));
 document.querySelectorAll("table").forEach(sortable);

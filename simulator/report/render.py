@@ -18,7 +18,7 @@ from jscclink.errors import InputError
 from .data import Comparison, ReportData, Table
 
 MOST_BYTES = 10_000_000
-SCRIPTS = ("charts.js", "pictures.js", "tables.js", "page.js")
+SCRIPTS = ("charts.js", "distributions.js", "pictures.js", "tables.js", "page.js")
 
 
 def render(data: ReportData) -> str:
@@ -33,6 +33,9 @@ def render(data: ReportData) -> str:
         style=here.joinpath("report.css").read_text("utf-8"),
         notices=_section("notices", "Notices", _list(data.notices)) if data.notices else "",
         charts=_section("curves", "Curves", _charts(data)) if data.charts else "",
+        distributions=_section("distributions", "Distributions over pictures and draws", _distributions(data))
+        if data.distributions
+        else "",
         pictures=_section("pictures", "Pictures", _pictures(data.comparisons)) if data.comparisons else "",
         signals=_section("signals", "Constellations and rate maps", _signals(data)) if _has_signals(data) else "",
         tables=_section("tables", "Tables", "".join(map(_table, data.tables))) if data.tables else "",
@@ -86,6 +89,7 @@ def _payload(data: ReportData) -> dict[str, Any]:
     ]
     return {
         "charts": [asdict(chart) for chart in data.charts],
+        "distributions": [asdict(distribution) for distribution in data.distributions],
         "comparisons": comparisons,
         "constellations": [asdict(c) for c in data.constellations],
         "rateMaps": [asdict(m) for m in data.rate_maps],
@@ -117,6 +121,7 @@ def _section(name: str, title: str, body: str) -> str:
 def _contents(data: ReportData) -> str:
     parts = [
         ("curves", "Curves", bool(data.charts)),
+        ("distributions", "Distributions", bool(data.distributions)),
         ("pictures", "Pictures", bool(data.comparisons)),
         ("signals", "Constellations and rate maps", _has_signals(data)),
         ("tables", "Tables", bool(data.tables)),
@@ -144,6 +149,20 @@ def _charts(data: ReportData) -> str:
         '<fieldset class="toggles"><legend>Show</legend></fieldset></figure>'
         for index, chart in enumerate(data.charts)
     )
+
+
+def _distributions(data: ReportData) -> str:
+    return "".join(
+        f'<figure class="distribution" data-index="{index}"><figcaption>{html.escape(one.title)}<span class="place"></span>'
+        f'</figcaption>{_note(one.note)}<div class="controls"></div><div class="plot" role="img" '
+        f'aria-label="{html.escape(_spoken(one.title, "share of pictures and draws", one.x_label))}"></div>'
+        '<fieldset class="toggles"><legend>Show</legend></fieldset></figure>'
+        for index, one in enumerate(data.distributions)
+    )
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{html.escape(text)}</p>' if text else ""
 
 
 def _spoken(title: str, y_label: str, x_label: str) -> str:
@@ -184,7 +203,7 @@ def _table(table: Table) -> str:
     )
     return (
         f'<div class="table"><div class="bar"><h3>{html.escape(table.title)}</h3>'
-        '<button type="button" class="copy-table no-print">Copy</button></div>'
+        f'<button type="button" class="copy-table no-print">Copy</button></div>{_note(table.note)}'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(table.title)}"><table><thead><tr>{head}</tr>'
         f"</thead><tbody>{body}</tbody></table></div></div>"
     )
