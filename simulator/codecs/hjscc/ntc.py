@@ -4,13 +4,16 @@
     lambda index (8 bits) | CRC-16 of the quantised latents (16 bits) | range-coded latents, block after block
 
 A latent is coded as q = round(z - prior mean), under the prior's probabilities Phi((q + 1/2)/s) - Phi((q - 1/2)/s), with the
-scale s rounded to an eighth of an octave. Encoder and decoder run the same networks on the same numbers; should arithmetic
+scale s rounded to an eighth of an octave. Encoder and decoder run the same networks on the same numbers, on one thread each,
+because sums over several are added in another order, and one scale in half a million then rounds otherwise. Should arithmetic
 differ between two machines, the checksum says so instead of a wrong picture.
 """
 
 from __future__ import annotations
 
 import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -31,6 +34,17 @@ from .weights import pretrained
 MAGIC = b"NTC1"
 LARGEST = 4095
 SCALE_STEPS_PER_OCTAVE = 8
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Arithmetic that does not depend on the number of threads of the process."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def coded_scale(scale: Tensor) -> NDArray[np.float64]:
@@ -82,6 +96,7 @@ class Ntc(SourceCodec):
         sent = quantised_walk(self.preset, torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), quality)
         return -sum(float(latent.sampled.double().log2().sum()) for latent in sent)
 
+    @one_thread()
     @torch.inference_mode()
     def _decode(self, data: bytes, shape: tuple[int, int] | None) -> np.ndarray:
         import constriction
@@ -122,6 +137,7 @@ def checksum(symbols: list[NDArray[Any]]) -> bytes:
     return crc.to_bytes(2, "big")
 
 
+@one_thread()
 @torch.inference_mode()
 def quantised_walk(preset: str, picture: Tensor, quality: int) -> list[Sent]:
     """The transmitter's walk with latents quantised around their prior means: uint8 [3, H, W] -> latents in order."""
