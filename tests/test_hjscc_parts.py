@@ -174,7 +174,11 @@ def test_smooth_maps_cost_less_than_their_fixed_length() -> None:
 def test_the_model_of_an_index_sees_the_same_at_both_ends() -> None:
     current, below = random_maps(3, (80, 96))[0], random_maps(4, (80, 96))[0]
     at_once = feature_maps(current, below, 3)
-    one_by_one = [features(current, below, 3, r, c) for r in range(current.shape[0]) for c in range(current.shape[1])]
+    one_by_one = []
+    for r, c in np.ndindex(current.shape):
+        left, above = (current[r, c - 1] if c else 3), (current[r - 1, c] if r else 3)
+        corner = current[r - 1, c + 1] if r and c + 1 < current.shape[1] else above
+        one_by_one.append(features(3, left, above, corner, below[r, c]))
     assert np.array_equal(at_once, np.array(one_by_one))
     later = current.copy()
     later[2, 3:] = 0

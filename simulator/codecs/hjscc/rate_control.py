@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .presets import LevelSpec
-from .rates import group_indices, real_symbols
+from .rates import entries, group_means, real_symbols
 from .side import Map, SideInformation, SideModel, encode_side
 
 STEPS = 20
@@ -60,28 +60,31 @@ def allot(
         the largest allotment found that fits; None where not even an empty payload does.
     """
 
-    def at(log_eta: float) -> Allotment:
-        eta = torch.tensor([math.exp(log_eta)])
-        indices = tuple(group_indices(b, eta, levels[n], round_up) for b, n in zip(bits, numbers, strict=True))
+    means = [group_means(b, levels[n]) for b, n in zip(bits, numbers, strict=True)]
+
+    def fitting(log_eta: float) -> Allotment | None:
+        """What this eta asks for, if it fits. The side information is coded only where the payload leaves room for any."""
+        eta = torch.tensor([math.exp(log_eta)])[:, None, None]
+        indices = tuple(entries(eta * m, levels[n], round_up) for m, n in zip(means, numbers, strict=True))
         reals = sum(int(real_symbols(i, levels[n])) for i, n in zip(indices, numbers, strict=True))
+        payload = -(-reals // 2)
+        if payload > uses:
+            return None
         maps = tuple(i[0].numpy().astype(np.int64) for i in indices)
         size = len(encode_side(SideInformation(0, 0, maps), side_model, levels, numbers, previous))
-        return Allotment(indices, math.exp(log_eta), -(-reals // 2), size)
+        return Allotment(indices, math.exp(log_eta), payload, size) if payload + side_uses(size) <= uses else None
 
     low, high = LOG_ETA_RANGE
-    best: Allotment | None = None
-    for log_eta in (low, high):
-        ends = at(log_eta)
-        if ends.payload_uses + side_uses(ends.side_bytes) <= uses:
-            best = ends
-        elif log_eta == low:
-            return None
-    if best is not None and best.eta > math.exp(low):
-        return best
+    best = fitting(low)
+    if best is None:
+        return None
+    most = fitting(high)
+    if most is not None:
+        return most
     for _ in range(STEPS):
         middle = (low + high) / 2
-        tried = at(middle)
-        if tried.payload_uses + side_uses(tried.side_bytes) <= uses:
+        tried = fitting(middle)
+        if tried is not None:
             low, best = middle, tried
         else:
             high = middle

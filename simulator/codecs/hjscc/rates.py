@@ -38,8 +38,17 @@ def group_indices(bits: Tensor, eta: Tensor, level: LevelSpec, round_up: bool) -
     Returns:
         int64 [B, h/group, w/group].
     """
-    wanted = eta[:, None, None] * F.avg_pool2d(bits[:, None], level.group)[:, 0]
-    table = torch.tensor(level.table, dtype=torch.float32, device=bits.device)
+    return entries(eta[:, None, None] * group_means(bits, level), level, round_up)
+
+
+def group_means(bits: Tensor, level: LevelSpec) -> Tensor:
+    """Mean over each group: [B, h, w] -> [B, h/group, w/group]."""
+    return F.avg_pool2d(bits[:, None], level.group)[:, 0]
+
+
+def entries(wanted: Tensor, level: LevelSpec, round_up: bool) -> Tensor:
+    """Table index for a wanted number of symbols: float32, any shape -> int64."""
+    table = torch.tensor(level.table, dtype=torch.float32, device=wanted.device)
     edges = table[:-1] if round_up else (table[1:] + table[:-1]) / 2
     return torch.bucketize(wanted, edges).clamp_max(len(level.table) - 1)
 
