@@ -13,6 +13,9 @@ from jscclink.simulator.scheme import Budget, Burst, OneShotScheme, Reception, R
 
 from .concealment import MEAN_COLOUR, concealed
 
+# room is kept for side information down to -10 dB; at capacity that takes 117 uses
+LOWEST_NOISE_VAR = 10.0
+LEAST_RESERVE = 128
 _SPREAD = struct.Struct(">e")  # standard deviation of the picture as a half-precision number
 
 
@@ -67,11 +70,8 @@ class Uncoded(OneShotScheme):
         if budget.uses is None:
             raise InputError("the scheme 'uncoded' fills a budget: give the study a `cbr`")
         height, width = budget.shape[1:]
-        values = 2 * max(budget.uses - _SIDE_USES, 0)
+        reserved = int(budget.side.uses(torch.tensor([_SPREAD.size]), torch.tensor([LOWEST_NOISE_VAR]))[0])
+        values = 2 * max(budget.uses - max(reserved, LEAST_RESERVE), 0)
         scale = min(1.0, math.sqrt(values / (3 * height * width)))
         size = (int(height * scale), int(width * scale))
         return size if min(size) > 0 else None
-
-
-# 2 bytes of side information cost no more than this down to -10 dB
-_SIDE_USES = 128
