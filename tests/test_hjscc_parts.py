@@ -49,6 +49,16 @@ def test_likelihoods_sum_to_one_over_the_quantiser_s_grid(scale: float, mean: fl
     assert float(total) == pytest.approx(1.0, abs=1e-6)
 
 
+@given(st.floats(-30, 30), st.floats(math.exp(-2.3), 60), st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_likelihoods_sum_to_one_over_any_grid_of_whole_steps(mean: float, scale: float, offset: float) -> None:
+    """As the codec computes them, in float32, whatever the mean, the scale and where the grid lies."""
+    z = torch.arange(-500, 501, dtype=torch.float32) + offset
+    one = likelihood(z, torch.tensor(mean), torch.tensor(scale))
+    assert float(one.double().sum()) == pytest.approx(1.0, abs=2e-5)
+    assert float(one.min()) > 0.99e-9 and float(one.max()) <= 1.0
+
+
 def test_likelihood_is_the_gaussian_s_mass_within_half_a_step() -> None:
     phi = lambda x: 0.5 * (1 + math.erf(x / math.sqrt(2)))  # noqa: E731
     expected = phi((1.3 - 0.4 + 0.5) / 2) - phi((1.3 - 0.4 - 0.5) / 2)

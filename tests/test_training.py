@@ -26,7 +26,8 @@ from jscclink.simulator.training.cli import training_config
 from jscclink.simulator.training.config import TrainingConfig
 from jscclink.simulator.training.data import centre_crops, load_images, random_crops, split_names
 from jscclink.simulator.training.export import export
-from jscclink.simulator.training.objective import OperatingPoints, forward_terms, loss, over_channel
+from jscclink.simulator.training.feedback import feedback_terms
+from jscclink.simulator.training.objective import OperatingPoints, clean_terms, forward_terms, loss, over_channel
 from jscclink.simulator.training.trainer import Trainer, learning_rate_share
 
 
@@ -52,6 +53,15 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(folder: Path, tmp_pat
     for kind in ("model", "ema"):
         for name, value in getattr(whole, kind).state_dict().items():
             assert torch.equal(value, getattr(second, kind).state_dict()[name]), (kind, name)
+
+
+def test_a_run_is_its_seed_s_to_the_bit_and_no_other_s(folder: Path, tmp_path: Path) -> None:
+    runs = [Trainer(settings(folder, tmp_path / f"{n}", steps=2, seed=seed)) for n, seed in enumerate((1, 1, 2))]
+    for trainer in runs:
+        trainer.train_step()
+    states = [trainer.model.state_dict() for trainer in runs]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert any(not torch.equal(value, states[2][name]) for name, value in states[0].items())
 
 
 def test_training_leaves_the_global_random_state_alone(folder: Path, tmp_path: Path) -> None:
@@ -119,15 +129,38 @@ def test_two_processes_over_gloo_train_one_model(folder: Path, tmp_path: Path) -
     assert changed  # the second process's pictures counted
 
 
-def test_every_parameter_gets_a_gradient() -> None:
-    model = micro_model().train().requires_grad_(True)
+VARIANTS = {
+    "fused": {},
+    "attention": {"rate_attention": "attention", "jscc_width": 32},
+    "convnext": {"block": "convnext", "posterior_extra": True},
+}
+
+
+@pytest.mark.parametrize("kind", ["both paths", "clean path", "feedback"])
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_every_parameter_that_serves_a_path_gets_a_finite_gradient(variant: str, kind: str) -> None:
+    preset = presets.Preset.from_dict({**MICRO.to_dict(), **VARIANTS[variant]})
+    model = micro_model(preset).train().requires_grad_(True)
     image = pictures(2, 64, 64).float() / 127.5 - 1.0
     points = OperatingPoints(torch.tensor([60.0, 300.0]), torch.tensor([0.03, 0.12]), torch.tensor([2.0, 15.0]))
-    terms = forward_terms(model, image, points, Awgn(), torch.Generator().manual_seed(0), 1)
+    rng = torch.Generator().manual_seed(0)
+    if kind == "both paths":
+        terms = forward_terms(model, image, points, Awgn(), rng, 1)
+    else:
+        terms = (
+            clean_terms(model, image, points, rng)
+            if kind == "clean path"
+            else feedback_terms(model, image, points, Awgn(), rng)
+        )
     loss(terms, points.lmbda, 0.5).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    assert all(bool(g.isfinite().all()) for g in gradients.values() if g is not None)
+    silent = {name for name, g in gradients.items() if g is None or not bool(g.any())}
     # rows of tables for counts that did not occur have none, which is as it should be
-    silent = {n for n, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())}
-    assert silent == {"latents.0.canvas_in.weight"}  # the first latent's canvas is empty
+    expected = {"latents.0.canvas_in.weight"}  # the first latent's canvas is empty
+    if kind == "clean path":
+        expected |= {name for name in gradients if name.startswith(("coders.", "channel_conditioning."))}
+    assert silent == expected
 
 
 def test_feedback_training_reaches_every_latent_and_starts_from_given_weights(folder: Path, tmp_path: Path) -> None:
