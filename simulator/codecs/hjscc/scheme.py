@@ -25,6 +25,7 @@ from jscclink.simulator.units import esno_db_from_noise_var, noise_var_from_esno
 from .air import check_shape, padded_sides, unpad
 from .average import Average, symbols_per_bit
 from .ends import Ends, Precision
+from .memo import Memo, digest
 from .model import Sent
 from .rate_control import Allotment, allot
 from .rates import counts_from_indices, levelled, spread, surprise_bits
@@ -114,7 +115,7 @@ class Hjscc(OneShotScheme):
                 f"tile_pixels must be at least {least}, what the smallest tile of {preset!r} and its surroundings have; "
                 f"got {tile_pixels}"
             )
-        self._tile_pixels = tile_pixels
+        self._tile_pixels, self._memo = tile_pixels, Memo()
         self._symbols_per_bit, self._lmbda, self._esno_db = symbols_per_bit, lmbda, esno_db
         self._average = None if cbr_target is None or average_over is None else Average(cbr_target, average_over)
         self.sets_own_rate = self._average is not None or (symbols_per_bit is not None and lmbda is not None)
@@ -134,16 +135,20 @@ class Hjscc(OneShotScheme):
             esno_db, side_esno_db = self._esno_db, LOWEST_SIDE_ESNO_DB
             if csi is not None:
                 esno_db = side_esno_db = float(esno_db_from_noise_var(csi.noise_var[item]))
-            coded = self.analyse(picture, self._lmbda_of(budget))
-            allotment = self.allot(coded, budget, side_esno_db)
-            one, side = torch.zeros(0, dtype=torch.complex64), b""
-            if allotment is not None:
-                walks = self._walks(coded)
-                one, side = self._ends.send(self._ends.all, walks, coded.bits, allotment, coded.lmbda_code, esno_db)
+            key = (digest(picture), picture.shape, budget.uses, budget.side, esno_db, side_esno_db)
+            known = self._memo.get(key)
+            if known is None:
+                known = self._encode(picture, budget, esno_db, side_esno_db)
+                self._memo.put(key, known)
+            one, side = known
             symbols.append(one)
             sides.append(side)
         valid = torch.tensor([s.numel() for s in symbols])
         return Burst(torch.nn.utils.rnn.pad_sequence(symbols, batch_first=True), valid, side=tuple(sides))
+
+    def forget(self) -> None:
+        """Make the transmitter forget what it sent: the next `encode` works it out anew, to the same bits (for timing)."""
+        self._memo.clear()
 
     @torch.inference_mode()
     def decode(self, reception: Reception, budget: Budget) -> Reconstruction:
@@ -215,6 +220,14 @@ class Hjscc(OneShotScheme):
             for indices, level, factor in zip(allotment.indices, levels, factors, strict=True)
         ]
         return torch.stack(uses).sum(0)
+
+    def _encode(self, picture: Tensor, budget: Budget, esno_db: float, side_esno_db: float) -> tuple[Tensor, bytes]:
+        """One picture's symbols and side information; none where not even an empty payload fits."""
+        coded = self.analyse(picture, self._lmbda_of(budget))
+        allotment = self.allot(coded, budget, side_esno_db)
+        if allotment is None:
+            return torch.zeros(0, dtype=torch.complex64), b""
+        return self._ends.send(self._ends.all, self._walks(coded), coded.bits, allotment, coded.lmbda_code, esno_db)
 
     def _tiles(self, height: int, width: int) -> list[Tile]:
         return tiles(height, width, self._ends.preset, self._tile_pixels)
