@@ -56,13 +56,14 @@ def study(name: str) -> Study:
 def bare(study: Study, scheme: Scheme, batches: int) -> None:
     """The same number of batches of the first point with nothing around them."""
     point = study.points[0]
+    pictures = study.sets[point.image_set]
     link = Link(registry.build("channels", study.channels[point.channel_label]))
     metrics = [registry.build("metrics", spec) for spec in study.metrics.values()]
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for batch in range(batches):
-            if study.images is not None:
-                source = study.images.batch(study.plan.pictures(batch))
+            if pictures.images is not None:
+                source = pictures.images.batch(pictures.plan.pictures(batch))
             else:
                 shape = (point.items, scheme.block_bits or 0)
                 source = torch.randint(0, 2, shape, generator=generator, dtype=torch.uint8)
@@ -79,7 +80,7 @@ def overhead(name: str) -> dict[str, float]:
     """
     one = study(name)
     scheme = registry.build("schemes", one.schemes["S"].spec)  # once, as workers do: it remembers what it encoded
-    batches = int(one.stop.most_batches(one.plan))
+    batches = int(one.stop.most_batches(one.sets[""].plan))
     user, both = [], []
     for repeat in range(REPEATS + 1):
         with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .points import Plan, Point
+from .points import Point
 from .tally import StopRule, Tally
 
 # points advance in turn by this share of their way: whole curves show early, and yet pictures and files are used while at hand
@@ -56,14 +56,12 @@ class Agenda:
     Parameters
     ----------
     stop : StopRule
-    plan : Plan
     is_there : callable
         (run, batch) -> whether the batch need not be computed.
     """
 
-    def __init__(self, stop: StopRule, plan: Plan, is_there: Callable[[PointRun, int], bool]) -> None:
-        self._stop, self._plan, self._is_there = stop, plan, is_there
-        self._most_batches = stop.most_batches(plan)
+    def __init__(self, stop: StopRule, is_there: Callable[[PointRun, int], bool]) -> None:
+        self._stop, self._is_there = stop, is_there
         self._shares: list[list[tuple[int, PointRun]]] = [[] for _ in range(_SHARES)]
         self._place: dict[int, int] = {}
         self._left: dict[int, float] = {}
@@ -79,7 +77,7 @@ class Agenda:
         if run.over:
             self._left.pop(run.order, None)
             return
-        left = self._stop.batches_left(run.tally, self._plan)
+        left = self._stop.batches_left(run.tally)
         done = run.tally.batches / (run.tally.batches + left) if math.isfinite(left) and run.tally.batches else 0.0
         share = min(int(done * _SHARES), _SHARES - 1)
         insort(self._shares[share], (run.order, run), key=_order)
@@ -127,7 +125,8 @@ class Agenda:
         """The first batches that are neither there nor on their way, and that the rule can still want."""
         found: list[int] = []
         batch = run.tally.batches
-        while len(found) < count and batch < self._most_batches:
+        most = self._stop.most_batches(run.tally.plan)
+        while len(found) < count and batch < most:
             if batch not in run.in_flight and batch not in run.ready and not self._is_there(run, batch):
                 found.append(batch)
             batch += 1

@@ -106,7 +106,7 @@ class _Bench:
 
 
 # schemes hold weights, image sets hold pictures: a few of each
-_SCHEMES, _POINTS, _IMAGES, _SMALL = _Bench(8), _Bench(8), _Bench(2), _Bench(256)
+_SCHEMES, _POINTS, _IMAGES, _SMALL = _Bench(8), _Bench(8), _Bench(8), _Bench(256)
 # the global random state and the number of threads belong to the process: one batch at a time in each
 _ONE_AT_A_TIME = threading.Lock()
 # stands in for numpy's global generator while a batch runs

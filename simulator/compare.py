@@ -1,6 +1,7 @@
 """Two stores point by point: how much they differ, and whether that is more than chance.
 
-Points are those of the same scheme label, channel label, Es/N0 and CBR. The test depends on what the two have in common:
+Points are those of the same labels (scheme, channel, set of pictures), Es/N0 and CBR. The test depends on what the two
+have in common:
 
 | metric | in common | test |
 |---|---|---|
@@ -126,11 +127,11 @@ def compare(
 
 def _gains(sides: Sequence[_Side], found: Sequence[Mapping[Any, Row]], metric: str) -> Iterator[Gain]:
     """Scheme by scheme, or of the two that were chosen."""
-    if sides[0].results.images != sides[1].results.images or not sides[0].results.images:
-        return
-    better = sides[0].results.metrics[metric].better
+    first, second = (side.results for side in sides)
+    same = {name for name, pictures in first.sets.items() if pictures and second.sets.get(name) == pictures}
+    better = first.metrics[metric].better
     for label in dict.fromkeys(place[-1] for place in found[0]):
-        ours, theirs = ([row for place, row in rows.items() if place[-1] == label] for rows in found)
+        ours, theirs = ([row for place, row in rows.items() if place[-1] == label and row.image_set in same] for rows in found)
         yield from gains_between(ours, theirs, metric, better=better)
 
 
@@ -151,7 +152,11 @@ class _Side:
             if wanted is not None and wanted not in there:
                 raise InputError(f"{self.folder} has no {what} {wanted!r}; it has {', '.join(map(repr, there))}")
         chosen = [row for row in results.rows if label in (None, row.scheme)]
-        return {(row.channel, row.esno_db, row.cbr, None if label else row.scheme): row for row in chosen}
+        return {(row.channel, row.image_set, row.esno_db, row.cbr, None if label else row.scheme): row for row in chosen}
+
+    def pictures(self, row: Row) -> tuple[str, ...]:
+        """Names of the pictures of a row."""
+        return self.results.sets[row.image_set]
 
     def link(self, row: Row) -> str | None:
         """What two points share that met the same channel realisations; None in stores that do not know."""
@@ -163,11 +168,12 @@ class _Side:
 
     def _tally(self, row: Row, metric: str) -> Tally:
         header = self._points[row.id][1]
-        return fold(self._log.in_order(row.id, [metric]), header.plan, header.stop, (metric,))[0]
+        return fold(self._log.in_order(row.id, [metric]), header.plan(self._points[row.id][0]), header.stop, (metric,))[0]
 
     def draws(self, row: Row, metric: str) -> Iterator[Mapping[int, tuple[float, float]]]:
         """Per batch up to the stop: picture -> numerator and denominator of its draw; empty for a batch that failed."""
-        plan = self._points[row.id][1].plan
+        point, header = self._points[row.id]
+        plan = header.plan(point)
         records = islice(self._log.in_order(row.id, [metric]), self._tally(row, metric).batches)
         for batch, record in enumerate(records):
             kept = record.get("metrics", {}).get(metric, {"x": ()})
@@ -182,7 +188,7 @@ def _test(sides: Sequence[_Side], a: Row, b: Row, key: str, over: Over) -> Test:
     groups = [side.groups(row, key) for side, row in zip(sides, (a, b), strict=True)]
     if first.kind != "mean":
         return fisher(first, second, *(sum(group, Sums()) for group in groups))
-    if sides[0].results.images != sides[1].results.images or not a.per_image:
+    if sides[0].pictures(a) != sides[1].pictures(b) or not a.per_image:
         means = [[group.value for group in side if group.n] for side in groups]
         if a.per_image and b.per_image:
             return welch_t(means[0], means[1], "pictures")

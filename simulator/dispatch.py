@@ -53,8 +53,8 @@ class Dispatcher:
         self._failed: dict[str, dict[int, dict[str, Any]]] = {}
         self._runs: list[PointRun] = []
         self._curves: list[tuple[Curve, list[PointRun]]] = []
-        self._agenda = Agenda(study.stop, study.plan, self._is_there)
-        self._pace = Pace(study.stop, study.plan)
+        self._agenda = Agenda(study.stop, self._is_there)
+        self._pace = Pace(study.stop)
         for curve in study.curves:
             runs = [self._add(point) for point in curve.points]
             self._curves.append((curve, runs))
@@ -72,7 +72,7 @@ class Dispatcher:
         self._header = header
 
     def _add(self, point: Point) -> PointRun:
-        run = PointRun(point, len(self._runs), Tally(self._study.plan, tuple(self._study.metrics)))
+        run = PointRun(point, len(self._runs), Tally(self._study.sets[point.image_set].plan, tuple(self._study.metrics)))
         self._runs.append(run)
         self._advance(run)
         self._agenda.update(run)
@@ -145,17 +145,17 @@ class Dispatcher:
             self._submit(executor, *wanted, target_s)
 
     def _submit(self, executor: Executor, run: PointRun, batches: list[int], target_s: float) -> None:
-        study = self._study
+        study, pictures = self._study, self._study.sets[run.point.image_set]
         jobs = [
             Job(
                 point=run.point,
                 batch=batch,
-                pictures=study.plan.pictures(batch),
+                pictures=pictures.plan.pictures(batch),
                 scheme=study.schemes[run.point.scheme_label].spec,
                 channel=study.channels[run.point.channel_label],
                 side=study.side,
                 feedback=study.feedback,
-                images=study.image_spec,
+                images=pictures.spec,
                 metrics=study.metrics,
                 device=self._device,
                 threads=self._threads,
@@ -224,7 +224,7 @@ class Dispatcher:
             if record is None:
                 return
             run.tally.add(record)
-            run.reason = study.stop.reason(run.tally, study.plan)
+            run.reason = study.stop.reason(run.tally)
 
     def _stored(self, run: PointRun, batch: int) -> dict[str, Any] | None:
         return self._log.record(run.point.id, batch, self._study.metrics)

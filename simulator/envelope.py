@@ -62,16 +62,16 @@ def _with_envelope(results: Results, members: Sequence[str], name: str, metric: 
     sign = {"higher": 1.0, "lower": -1.0}.get(results.metrics[metric].better or "")
     if sign is None:
         raise InputError(f"{metric!r} is neither better higher nor lower: it has no envelope")
-    best: dict[tuple[str, float | None, float], tuple[float, Row]] = {}
+    best: dict[tuple[str, str, float | None, float], tuple[float, Row]] = {}
     for row in results.rows:
         value = row.metrics[metric].value
         if row.scheme in members and value is not None:
-            place = (row.channel, row.cbr, row.esno_db)
+            place = (row.channel, row.image_set, row.cbr, row.esno_db)
             if place not in best or sign * value > best[place][0]:
                 best[place] = sign * value, row
     label = f"{LABEL} of {name}"
     picked = [replace(row, scheme=label, ebno_db=None) for _, row in best.values()]
-    picked.sort(key=lambda row: (row.channel, -1.0 if row.cbr is None else row.cbr, row.esno_db))
+    picked.sort(key=lambda row: (row.channel, row.image_set, -1.0 if row.cbr is None else row.cbr, row.esno_db))
     plugin = {"name": LABEL, "options": {"of": list(members), "metric": metric}}
     schemes = {**results.schemes, label: SchemeInfo(plugin, bound=True)}
     return replace(results, rows=(*results.rows, *picked), schemes=schemes)

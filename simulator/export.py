@@ -27,9 +27,11 @@ FORMATS = ("csv", "mat", "rd-json", "trace", "latex", "parquet")
 _RD_NAMES = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb", "ms_ssim_db": "ms-ssim-db-rgb"}
 _ESTIMATE = ("value", "low", "high", "draws_half_width", "n", "groups", "kind", "is_upper_bound", "confidence")
 _POINT = ("scheme", "channel", "cbr", "esno_db", "ebno_db")
+# where sets of pictures have names
+_NAMED_POINT = ("scheme", "channel", "image_set", "cbr", "esno_db", "ebno_db")
 # Parquet's, where it is not float64
 _TYPES = {
-    **dict.fromkeys(("scheme", "channel", "metric", "unit", "kind", "id"), "string"),
+    **dict.fromkeys(("scheme", "channel", "image_set", "metric", "unit", "kind", "id"), "string"),
     **dict.fromkeys(("n", "groups", "trials", "errors"), "int64"),
     **dict.fromkeys(("is_upper_bound", "finished"), "bool_"),
 }
@@ -45,13 +47,18 @@ def csv_text(results: Results) -> str:
     text.write("".join(f"# {line}\n" for line in provenance(results)))
     text.write("".join((STUDY_PREFIX + line).rstrip() + "\n" for line in results.provenance.study.splitlines()))
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["study", *_POINT, "metric", "unit", *_ESTIMATE, *_RUN])
+    names = _point(results)
+    writer.writerow(["study", *names, "metric", "unit", *_ESTIMATE, *_RUN])
     for row in results.rows:
         for key, info in results.metrics.items():
             number = [_cell(getattr(row.metrics[key], name)) for name in _ESTIMATE]
-            point = [_cell(getattr(row, name)) for name in _POINT]
+            point = [_cell(getattr(row, name)) for name in names]
             writer.writerow([_text(results.name), *point, key, info.unit, *number, *(_cell(getattr(row, n)) for n in _RUN)])
     return text.getvalue()
+
+
+def _point(results: Results) -> tuple[str, ...]:
+    return _NAMED_POINT if any(row.image_set for row in results.rows) else _POINT
 
 
 def _text(value: str) -> str:
@@ -84,7 +91,7 @@ def save_parquet(results: Results, path: Path) -> None:
         raise InputError("Parquet needs pyarrow; pip install 'jscclink[parquet]'") from error
     pairs = [(row, key) for row in results.rows for key in results.metrics]
     columns: dict[str, Any] = {"study": pyarrow.array([results.name] * len(pairs), pyarrow.string())}
-    for name in (*_POINT, "metric", "unit", *_ESTIMATE, *_RUN):
+    for name in (*_point(results), "metric", "unit", *_ESTIMATE, *_RUN):
         values = [_entry(results, row, key, name) for row, key in pairs]
         columns[name] = pyarrow.array(values, getattr(pyarrow, _TYPES.get(name, "float64"))())
     provenance = {
@@ -127,7 +134,7 @@ def mat_struct(results: Results) -> dict[str, Any]:
         "study_file": results.provenance.study,
         "seed": float(results.provenance.seed),
     }
-    for name in ("scheme", "channel", "id"):
+    for name in (*(name for name in _point(results) if name in _TYPES), "id"):
         struct[name] = cells([getattr(row, name) for row in rows])
     for name in ("cbr", "esno_db", "ebno_db", "trials", "errors", "finished", "seconds"):
         struct[name] = column([getattr(row, name) for row in rows])
@@ -142,7 +149,7 @@ def _identifier(name: str) -> str:
 
 
 def rd_curves(results: Results) -> list[dict[str, Any]]:
-    """Rate-distortion curves in CompressAI's schema, one per scheme, channel and Es/N0, over the CBR.
+    """Rate-distortion curves in CompressAI's schema, one per scheme, channel, set of pictures and Es/N0, over the CBR.
 
     `results.cbr` is the ledger's where it was measured, else the budget. `results.bpp` is the metric `bpp` where it was
     measured, else what the CBR could carry at most, 3 CBR log2(1 + Es/N0); the description says which. Points without a value
@@ -150,11 +157,11 @@ def rd_curves(results: Results) -> list[dict[str, Any]]:
     """
     if not results.images:
         raise InputError(f"{results.name!r} is a study of blocks of bits; rate-distortion curves need pictures")
-    groups: dict[tuple[str, str, float], list[Row]] = {}
+    groups: dict[tuple[str, str, str, float], list[Row]] = {}
     for row in results.rows:
-        groups.setdefault((row.scheme, row.channel, row.esno_db), []).append(row)
+        groups.setdefault((row.scheme, row.panel, row.image_set, row.esno_db), []).append(row)
     curves = []
-    for (scheme, channel, esno_db), rows in groups.items():
+    for (scheme, place, image_set, esno_db), rows in groups.items():
         bits = any(row.metrics["bpp"].value is not None for row in rows) if "bpp" in results.metrics else False
         names = {key: _RD_NAMES.get(key, key) for key in results.metrics if key != "bpp" or bits}
         kept = [row for row in rows if all(row.metrics[key].value is not None for key in names)]
@@ -164,7 +171,7 @@ def rd_curves(results: Results) -> list[dict[str, Any]]:
             capacity = math.log2(1.0 + 1.0 / noise_var_from_esno_db(esno_db))
             columns["bpp"] = [bits_per_pixel(cbr, capacity) for cbr in columns["cbr"]]
         source = "bpp of the source code" if bits else "bpp: 3 CBR log2(1 + Es/N0), the most that the CBR carries"
-        description = f"{channel}, Es/N0 {esno_db:g} dB, {len(results.images)} pictures, study {results.name}; {source}"
+        description = f"{place}, Es/N0 {esno_db:g} dB, {len(results.sets[image_set])} pictures, study {results.name}; {source}"
         if kept:
             curves.append({"name": scheme, "description": description, "esno_db": esno_db, "results": columns})
     return curves

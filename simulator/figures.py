@@ -144,7 +144,7 @@ def figure(
     published: Sequence[Published] = (),
     theory: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Figure:
-    """One panel per channel, one curve per scheme (and per CBR, or per Es/N0, whichever is not the horizontal axis).
+    """One panel per channel and set of pictures, one curve per scheme (and per CBR, or Es/N0, whichever is not the axis).
 
     Parameters
     ----------
@@ -165,24 +165,24 @@ def figure(
     if not any(row.metrics[metric].value is not None for row in results.rows):
         raise InputError(f"no point of {results.name!r} has a value of {metric!r}: not run yet, or nothing to measure it on")
     x = x or natural_axis(results)
-    channels = [name for name in results.channels if any(row.channel == name for row in results.rows)]
-    columns = min(len(channels), 3)
-    lines = -(-len(channels) // columns)
+    places = results.panels
+    columns = min(len(places), 3)
+    lines = -(-len(places) // columns)
     with mpl.rc_context(STYLE):
         width = COLUMN_IN if columns == 1 else PAGE_IN
         page = Figure(figsize=(width, 0.6 + lines * (2.5 if columns < 3 else 2.1)), layout="constrained")
         FigureCanvasAgg(page)
         grid = page.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-        panels = dict(zip(channels, grid.flat, strict=False))
-        for spare in grid.flat[len(channels) :]:
+        panels = dict(zip(places, grid.flat, strict=False))
+        for spare in grid.flat[len(places) :]:
             spare.set_visible(False)
-        for channel, ax in panels.items():
-            _panel(ax, results, channel, metric, x, band, theory or {})
+        for panel, ax in panels.items():
+            _panel(ax, results, panel, metric, x, band, theory or {})
             for index, group in enumerate(_systems(published)):
-                if group[0].matches(results.channels[channel]):
+                if group[0].belongs(results, *places[panel]):
                     _overlay(ax, group, x, index)
-            if len(channels) > 1 or x != "esno_db":
-                ax.set_title(channel)
+            if len(places) > 1 or x != "esno_db":
+                ax.set_title(panel)
         _decorate(page, list(panels.values()), label_of(metric, results.metrics[metric].unit), AXES[x])
     return page
 
@@ -193,10 +193,10 @@ def natural_axis(results: Results) -> str:
     return "cbr" if several else "esno_db"
 
 
-def _panel(ax: Axes, results: Results, channel: str, metric: str, x: str, band: Band, theory: Mapping[str, Any]) -> None:
+def _panel(ax: Axes, results: Results, panel: str, metric: str, x: str, band: Band, theory: Mapping[str, Any]) -> None:
     curve, bound = 0, 0
     for scheme, info in results.schemes.items():
-        for suffix, rows in _curves([r for r in results.rows if r.scheme == scheme and r.channel == channel], x, results):
+        for suffix, rows in _curves([r for r in results.rows if r.scheme == scheme and r.panel == panel], x, results):
             envelope = info.plugin["name"] == ENVELOPE
             index = bound if info.bound else curve
             shown: Band = "none" if info.bound else band

@@ -1,4 +1,4 @@
-"""Distributions of a metric over pictures and draws: one panel per channel and SNR, one step curve per scheme."""
+"""Distributions of a metric over pictures and draws: a panel per channel, set of pictures and SNR, a step curve per scheme."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ def figure(
     rows = [row for row in results.rows if metric in row.histograms and row.cbr == budget and row.esno_db in chosen]
     if not rows:
         raise InputError(f"CBR {budget}: the study has {', '.join(f'{value:.4g}' for value in results.cbrs() if value)}")
-    channels = [name for name in results.channels if any(row.channel == name for row in rows)]
+    panels = [name for name in results.panels if any(row.panel == name for row in rows)]
     with mpl.rc_context(STYLE):
         width = COLUMN_IN if len(chosen) == 1 else PAGE_IN
-        page = Figure(figsize=(width, 0.7 + 2.0 * len(channels)), layout="constrained")
+        page = Figure(figsize=(width, 0.7 + 2.0 * len(panels)), layout="constrained")
         FigureCanvasAgg(page)
-        grid = page.subplots(len(channels), len(chosen), squeeze=False, sharex=True, sharey=True)
-        for channel, line in zip(channels, grid, strict=True):
+        grid = page.subplots(len(panels), len(chosen), squeeze=False, sharex=True, sharey=True)
+        for panel, line in zip(panels, grid, strict=True):
             for snr, ax in zip(chosen, line, strict=True):
-                _panel(ax, [row for row in rows if row.channel == channel and row.esno_db == snr], results, metric)
-                ax.set_title(f"{channel}, {snr:g} dB")
+                _panel(ax, [row for row in rows if row.panel == panel and row.esno_db == snr], results, metric)
+                ax.set_title(f"{panel}, {snr:g} dB")
         page.supxlabel(label_of(metric, results.metrics[metric].unit), fontsize=8)
         page.supylabel("share of pictures and draws", fontsize=8)
         handles: dict[str, Any] = {}

@@ -43,7 +43,9 @@ class Gain:
 
     Attributes
     ----------
-    scheme, reference, channel : str
+    scheme, reference : str
+    channel : str
+        With the set of pictures, where that has a name (`Row.panel`).
     over : "cbr" or "esno_db"
         What was swept.
     at : float or None
@@ -123,10 +125,10 @@ def gains_between(ours: Sequence[Row], theirs: Sequence[Row], metric: str, *, be
 
 
 def _curves(rows: Sequence[Row], over: Over) -> dict[tuple[str, float | None], list[Row]]:
-    """Rows of each sweep, by channel and what is fixed."""
+    """Rows of each sweep, by channel and set of pictures, and what is fixed."""
     groups: dict[tuple[str, float | None], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.channel, row.esno_db if over == "cbr" else row.cbr), []).append(row)
+        groups.setdefault((row.panel, row.esno_db if over == "cbr" else row.cbr), []).append(row)
     return groups
 
 
@@ -170,7 +172,7 @@ def gain(ours: Sequence[Row], theirs: Sequence[Row], metric: str, over: Over, *,
     return Gain(
         first.scheme,
         theirs[0].scheme,
-        first.channel,
+        first.panel,
         over,
         fixed,
         _estimate(difference, n),

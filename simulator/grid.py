@@ -104,7 +104,10 @@ def _bends(curve: Sequence[tuple[float, float]], within: float) -> list[tuple[fl
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where a curve passes a target: between two Es/N0 in dB; None where it does not within its grid."""
+    """Where a curve passes a target: between two Es/N0 in dB; None where it does not within its grid.
+
+    The channel's label holds the set of pictures, where that has a name (`Row.panel`).
+    """
 
     scheme: str
     channel: str
@@ -125,7 +128,7 @@ def crossings(results: Results, metric: str, value: float) -> tuple[Crossing, ..
     """Where each curve of the results passes a value of a metric, bounds included."""
     curves: dict[tuple[str, str, float | None], list[Row]] = {}
     for row in results.rows:
-        curves.setdefault((row.scheme, row.channel, row.cbr), []).append(row)
+        curves.setdefault((row.scheme, row.panel, row.cbr), []).append(row)
     found = []
     for key, rows in curves.items():
         places = sorted(((row.esno_db, row.metrics[metric]) for row in rows), key=lambda place: place[0])

@@ -25,9 +25,9 @@ def latex_text(results: Results) -> str:
     """All metrics, as `table` environments to be put into a paper with `\\input`."""
     head = [f"% {line}" for line in provenance(results)] + [r"% needs \usepackage{booktabs}"]
     tables = [
-        _table(results, metric, channel)
+        _table(results, metric, panel)
         for metric in results.metrics
-        for channel in dict.fromkeys(row.channel for row in results.rows)
+        for panel in dict.fromkeys(row.panel for row in results.rows)
     ]
     return "\n".join([*head, *tables])
 
@@ -46,8 +46,8 @@ def cell(number: Estimate | None) -> str:
     return _rate(number)
 
 
-def _table(results: Results, metric: str, channel: str) -> str:
-    rows = [row for row in results.rows if row.channel == channel]
+def _table(results: Results, metric: str, panel: str) -> str:
+    rows = [row for row in results.rows if row.panel == panel]
     schemes = [label for label in results.schemes if any(row.scheme == label for row in rows)]
     budgets = any(row.cbr is not None for row in rows)
     by_place: dict[tuple[float, float], dict[str, Row]] = {}
@@ -55,7 +55,7 @@ def _table(results: Results, metric: str, channel: str) -> str:
         by_place.setdefault((row.cbr or 0.0, row.esno_db), {})[row.scheme] = row
     unit = results.metrics[metric].unit
     confidence = next(iter(rows)).metrics[metric].confidence
-    title = f"{metric}{f' ({unit})' if unit else ''} on {channel}, study {results.name}, with {confidence:.0%} intervals"
+    title = f"{metric}{f' ({unit})' if unit else ''} on {panel}, study {results.name}, with {confidence:.0%} intervals"
     lines = [
         r"\begin{table}",
         r"\centering",

@@ -17,10 +17,11 @@ from typing import Any
 from jscclink.errors import InputError
 
 from .header import study_hash
+from .points import UNNAMED, panel
 from .store import LOG, Log, StoreError, agree, line_of
 
 _SHOWN = 5
-_PointKey = tuple[str, str, float, float | None]
+_PointKey = tuple[str, str, str, float, float | None]
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ def _log(folder: Path) -> Log:
 def _union(headers: Sequence[tuple[str, Mapping[str, Any]]], notices: list[str]) -> dict[str, Any]:
     """The first header with the points, schemes, channels and metrics of all of them."""
     first_place, first = headers[0]
-    merged = {**first, "points": [], "schemes": {}, "channels": {}, "metrics": {}}
+    merged: dict[str, Any] = {**first, "points": [], "schemes": {}, "channels": {}, "metrics": {}}
+    sets = [kind for kind in ("images", "chunks") if isinstance(first[kind], dict)]
+    merged |= {kind: {} for kind in sets}
     seen: dict[_PointKey, tuple[str, str]] = {}
     for place, header in headers:
         if study_hash(header) != study_hash(first):
@@ -110,13 +113,14 @@ def _union(headers: Sequence[tuple[str, Mapping[str, Any]]], notices: list[str])
             raise InputError(
                 f"{place} and {first_place} are of different studies: {', '.join(keys)} differ; merge stores of one"
             )
-        for kind in ("schemes", "channels", "metrics"):
+        for kind in ("schemes", "channels", "metrics", *sets):
             for label, value in header[kind].items():
                 if merged[kind].setdefault(label, value) != value:
-                    one = f"{kind[:-1]} {label!r} is not the same in {place} as in those before"
+                    what = "set of pictures" if kind in sets else kind[:-1]
+                    one = f"{what} {label!r} is not the same in {place} as in those before"
                     raise InputError(f"{one}; give them different labels, and do not merge them")
         for point in header["points"]:
-            key = point["scheme"], point["channel"], point["esno_db"], point["cbr"]
+            key = point["scheme"], point["channel"], point.get("image_set", UNNAMED), point["esno_db"], point["cbr"]
             there = seen.get(key)
             if there is None:
                 seen[key] = point["id"], place
@@ -177,7 +181,7 @@ def _one(found: Sequence[tuple[Log, bytes]]) -> bytes | None:
 
 def _title(point: Mapping[str, Any]) -> str:
     budget = "" if point["cbr"] is None else f", CBR {point['cbr']:.4g}"
-    return f"{point['scheme']} on {point['channel']} at {point['esno_db']:g} dB{budget}"
+    return f"{point['scheme']} on {panel(point['channel'], point.get('image_set', UNNAMED))} at {point['esno_db']:g} dB{budget}"
 
 
 def _named(listed: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .points import Plan
 from .progress import Snapshot
 from .tally import StopRule, Tally
 
@@ -18,11 +17,10 @@ class Pace:
     Parameters
     ----------
     stop : StopRule
-    plan : Plan
     """
 
-    def __init__(self, stop: StopRule, plan: Plan) -> None:
-        self._stop, self._plan = stop, plan
+    def __init__(self, stop: StopRule) -> None:
+        self._stop = stop
         self._left: dict[int, float] = {}
         self._finite = 0.0
         self._first = time.monotonic()
@@ -30,14 +28,14 @@ class Pace:
 
     def add(self, tally: Tally) -> None:
         """Count in a point that has something left to do."""
-        left = self._left[id(tally)] = self._stop.batches_left(tally, self._plan)
+        left = self._left[id(tally)] = self._stop.batches_left(tally)
         self._finite += left if math.isfinite(left) else 0.0
 
     def snapshot(self, tally: Tally, record: Mapping[str, Any], done: int, points: int, title: str) -> Snapshot:
         """After a batch of the point with this tally; `done` of `points` are over."""
         self._batches += 1
         before = self._left.get(id(tally), 0.0)
-        left = self._stop.batches_left(tally, self._plan)
+        left = self._stop.batches_left(tally)
         self._left[id(tally)] = left
         self._finite += (left if math.isfinite(left) else 0.0) - (before if math.isfinite(before) else 0.0)
         now = time.monotonic()

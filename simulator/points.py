@@ -15,6 +15,8 @@ from typing import Any
 
 # to be raised whenever the meaning of a stored number changes
 SCHEMA = 1
+# the set of pictures of a study that has but one and gives it no name; also of blocks of bits, which have none
+UNNAMED = ""
 
 
 def canonical(value: Any) -> str:
@@ -30,6 +32,11 @@ def digest(*parts: Any) -> str:
 def seed_from(*parts: Any) -> int:
     """63 bits of the SHA-256 of the parts, for a `torch.Generator`."""
     return int(digest(*parts)[:16], 16) >> 1
+
+
+def panel(channel: str, image_set: str) -> str:
+    """Channel and set of pictures in one label: what a panel of a figure shows. Sets without a name are left out."""
+    return f"{channel}, {image_set}" if image_set else channel
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Point:
-    """One scheme on one channel at one SNR and one CBR.
+    """One scheme on one channel and one set of pictures at one SNR and one CBR.
 
     Attributes
     ----------
@@ -94,6 +101,8 @@ class Point:
         Digest of the pictures' hashes, in order; None for blocks of bits.
     items : int
         Most items per batch.
+    image_set : str
+        Name of the set of pictures, a label like the others; empty where it has none.
     """
 
     scheme_label: str
@@ -109,6 +118,7 @@ class Point:
     seed: int
     images: str | None
     items: int
+    image_set: str = ""
 
     @cached_property
     def id(self) -> str:
@@ -157,4 +167,4 @@ class Point:
     def title(self) -> str:
         """For messages: scheme, channel, Es/N0 and CBR."""
         budget = "" if self.cbr is None else f", CBR {self.cbr:.4g}"
-        return f"{self.scheme_label} on {self.channel_label} at {self.esno_db:g} dB{budget}"
+        return f"{self.scheme_label} on {panel(self.channel_label, self.image_set)} at {self.esno_db:g} dB{budget}"

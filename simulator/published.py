@@ -8,10 +8,9 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jscclink.errors import InputError
 
@@ -51,9 +50,9 @@ class Published:
         name = re.split(r"[,(]", self.source)[0].strip()
         return f"{name}, read off" if self.how == "figure" else name
 
-    def matches(self, channel: Mapping[str, Any]) -> bool:
-        """Whether a channel (a plug-in with its options) is the one of this number."""
-        return channel["name"] == self.channel
+    def belongs(self, results: Results, channel: str, image_set: str) -> bool:
+        """Whether the number is of this channel and all pictures of this set, by their labels."""
+        return results.channels[channel]["name"] == self.channel and dataset_of(results.sets[image_set]) == self.dataset
 
 
 def read(path: str | Path) -> list[Published]:
@@ -102,16 +101,15 @@ def comparable(
     for system in systems:
         if system not in known:
             raise InputError(f"no published points of {system!r}; known: {', '.join(known)}")
-    dataset = dataset_of(results.images)
+    panels = results.panels.values()
     cbrs = [cbr for cbr in results.cbrs() if cbr is not None]
     snrs = {row.esno_db for row in results.rows}
     kept = [
         point
         for point in points
-        if point.dataset == dataset
-        and point.metric == metric
+        if point.metric == metric
         and (not systems or point.system in systems)
-        and any(point.matches(channel) for channel in results.channels.values())
+        and any(point.belongs(results, *panel) for panel in panels)
         and (
             any(math.isclose(point.esno_db, snr, abs_tol=_DB_SLACK) for snr in snrs)
             if x == "cbr"
@@ -119,8 +117,9 @@ def comparable(
         )
     ]
     if not kept:
+        datasets = " and ".join(dict.fromkeys(dataset_of(results.sets[name]) or "pictures of its own" for _, name in panels))
         raise InputError(
-            f"no published point belongs to this study ({metric} on {dataset or 'pictures of its own'}, its channels, "
+            f"no published point belongs to this study ({metric} on {datasets}, its channels, "
             f"{'Es/N0' if x == 'cbr' else 'CBR'}): they are means over all pictures of a set"
         )
     return kept

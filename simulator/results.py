@@ -13,7 +13,7 @@ from typing import Any
 from jscclink.errors import InputError
 
 from .histogram import Histogram
-from .points import Plan
+from .points import UNNAMED, Plan, panel
 from .statistics import Estimate, Sums, paired_difference
 from .store import Log
 from .tally import StopRule, Tally, Throughput
@@ -39,7 +39,7 @@ class Row:
     metrics : mapping of Estimate
         By the labels of `Results.metrics`.
     per_image : mapping of tuple of Sums
-        The sums of each picture by metric, in the order of `Results.images`; empty for blocks of bits.
+        The sums of each picture by metric, in the order of its set in `Results.sets`; empty for blocks of bits.
     trials : int
         Pictures x draws, or blocks.
     errors : int
@@ -53,6 +53,8 @@ class Row:
     throughput : Throughput
     histograms : mapping of Histogram
         Of the metrics that are means, over pictures and draws (quantiles, outage below a threshold); none for blocks.
+    image_set : str
+        Label of its set of pictures; empty where that has none.
     """
 
     id: str
@@ -70,6 +72,12 @@ class Row:
     seconds: float
     throughput: Throughput
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
+    image_set: str = ""
+
+    @property
+    def panel(self) -> str:
+        """Channel and set of pictures in one label: rows that a figure may show together."""
+        return panel(self.channel, self.image_set)
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Results:
-    """All points of a study that have any batch, sorted by scheme, channel, CBR and Es/N0.
+    """All points of a study that have any batch, sorted by scheme, channel, set of pictures, CBR and Es/N0.
 
     Attributes
     ----------
@@ -116,8 +124,8 @@ class Results:
     rows : tuple of Row
     schemes, channels, metrics : mapping
         By label, in the order of the study: for legends and columns. `channels` maps to the plug-in.
-    images : tuple of str
-        Names of the pictures; empty for blocks of bits.
+    sets : mapping of tuple of str
+        Names of the pictures by set: "" for a set without a name, and for blocks of bits, which have no pictures.
     provenance : Provenance
     notices : tuple of str
         Damage found in the store, one sentence each.
@@ -130,7 +138,7 @@ class Results:
     schemes: Mapping[str, SchemeInfo]
     channels: Mapping[str, Mapping[str, Any]]
     metrics: Mapping[str, MetricInfo]
-    images: tuple[str, ...]
+    sets: Mapping[str, tuple[str, ...]]
     provenance: Provenance
     notices: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
@@ -140,9 +148,22 @@ class Results:
         """Whether every point has met a stop rule."""
         return not self.failures and all(row.finished for row in self.rows)
 
-    def curve(self, scheme: str, channel: str, cbr: float | None) -> tuple[Row, ...]:
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of all pictures, set by set; empty for blocks of bits."""
+        return tuple(name for names in self.sets.values() for name in names)
+
+    @property
+    def panels(self) -> dict[str, tuple[str, str]]:
+        """Label -> channel and set of pictures, of those that have rows: by channel, then by set, in the order of the study."""
+        there = {(row.channel, row.image_set) for row in self.rows}
+        pairs = [(channel, name) for channel in self.channels for name in self.sets]
+        return {panel(*pair): pair for pair in pairs if pair in there}
+
+    def curve(self, scheme: str, channel: str, cbr: float | None, image_set: str = "") -> tuple[Row, ...]:
         """Rows of one curve over Es/N0, ascending."""
-        return tuple(r for r in self.rows if r.scheme == scheme and r.channel == channel and r.cbr == cbr)
+        wanted = (scheme, channel, cbr, image_set)
+        return tuple(row for row in self.rows if (row.scheme, row.channel, row.cbr, row.image_set) == wanted)
 
     def cbrs(self) -> tuple[float | None, ...]:
         """Budgets that occur, ascending."""
@@ -163,14 +184,16 @@ class Results:
         """All numbers that are the same whoever computed them, as CSV: one line per point, floats in full."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        head = ["scheme", "channel", "cbr", "esno_db", "ebno_db", "trials", "errors"]
+        named = any(row.image_set for row in self.rows)
+        head = ["scheme", "channel", *["images"] * named, "cbr", "esno_db", "ebno_db", "trials", "errors"]
         for key in self.metrics:
             head += [key, f"{key} low", f"{key} high", f"{key} half-width over draws", f"{key} items"]
             if any(key in row.histograms for row in self.rows):
                 head += [f"{key} p5", f"{key} p5 low", f"{key} p5 high"]
         writer.writerow([*head, "stop", "id"])
         for row in self.rows:
-            cells: list[Any] = [row.scheme, row.channel, row.cbr, row.esno_db, row.ebno_db, row.trials, row.errors]
+            cells: list[Any] = [row.scheme, row.channel, *[row.image_set] * named]
+            cells += [row.cbr, row.esno_db, row.ebno_db, row.trials, row.errors]
             for key in self.metrics:
                 number = row.metrics[key]
                 cells += [number.value, number.low, number.high, number.draws_half_width, number.n]
@@ -206,7 +229,7 @@ def fold(records: Iterable[Mapping[str, Any]], plan: Plan, stop: StopRule, metri
     tally = Tally(plan, metrics)
     for record in records:
         tally.add(record)
-        reason = stop.reason(tally, plan)
+        reason = stop.reason(tally)
         if reason is not None:
             return tally, reason
     return tally, None
@@ -232,10 +255,12 @@ def load_results(folder: str | Path) -> Results:
         for point in header.points:
             if point["id"] not in rows:
                 records = log.in_order(point["id"], metrics)
-                tally, reason = fold(records, header.plan, header.stop, tuple(metrics))
+                tally, reason = fold(records, header.plan(point), header.stop, tuple(metrics))
                 if tally.trials:
                     rows[point["id"]] = header.row(point, tally, reason, metrics)
-    return replace(headers[-1].results(rows.values()), metrics=metrics, notices=tuple(log.notices))
+    results = headers[-1].results(rows.values())
+    sets = {name: names for header in headers for name, names in header.sets.items()}
+    return replace(results, sets=sets, metrics=metrics, notices=tuple(log.notices))
 
 
 def results_of(study: Mapping[str, Any], tallies: Iterator[tuple[Tally, str | None]]) -> Results:
@@ -253,15 +278,29 @@ def _sentence(tally: Tally, reason: str | None) -> str:
     return f"Not finished: {batches} of {tally.batches} failed and count nowhere; run again to try them again."
 
 
+def sets_of(header: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """`images` or `chunks` of a header by the name of the set."""
+    kept = header[key]
+    return kept if isinstance(kept, dict) else {UNNAMED: kept}
+
+
 class Header:
     """A study as the store keeps it."""
 
     def __init__(self, study: Mapping[str, Any]) -> None:
         self._study = study
         self.points: list[dict[str, Any]] = study["points"]
-        self.plan = Plan(tuple(tuple(chunk) for chunk in study["chunks"]), study["items"])
+        self.sets = {name: tuple(names) for name, names in sets_of(study, "images").items()}
+        self._plans = {
+            name: Plan(tuple(tuple(chunk) for chunk in chunks), study["items"])
+            for name, chunks in sets_of(study, "chunks").items()
+        }
         self.stop = StopRule(**study["stop"])
         self.metrics = {key: MetricInfo(*info) for key, info in study["metrics"].items()}
+
+    def plan(self, point: Mapping[str, Any]) -> Plan:
+        """How the items of a point fall into batches."""
+        return self._plans[point.get("image_set", UNNAMED)]
 
     def row(self, point: Mapping[str, Any], tally: Tally, reason: str | None, metrics: Iterable[str]) -> Row:
         """A point's row."""
@@ -274,7 +313,7 @@ class Header:
             ebno_db=point["ebno_db"],
             cbr=point["cbr"],
             metrics={key: tally.estimate(key) for key in keys},
-            per_image={key: tally.groups(key) for key in keys} if self.plan.images else {},
+            per_image={key: tally.groups(key) for key in keys} if tally.plan.images else {},
             trials=tally.trials,
             errors=tally.errors,
             finished=reason is not None and not tally.failed,
@@ -282,6 +321,7 @@ class Header:
             seconds=tally.seconds,
             throughput=tally.throughput(point["values"], point["bits"]),
             histograms={key: found for key in keys for found in [tally.histogram(key)] if found.n},
+            image_set=point.get("image_set", UNNAMED),
         )
 
     def results(self, rows: Iterable[Row]) -> Results:
@@ -289,10 +329,10 @@ class Header:
         study = self._study
         return Results(
             name=study["name"],
-            rows=tuple(sorted(rows, key=lambda r: (r.scheme, r.channel, r.cbr or 0.0, r.esno_db))),
+            rows=tuple(sorted(rows, key=lambda r: (r.scheme, r.channel, r.image_set, r.cbr or 0.0, r.esno_db))),
             schemes={label: SchemeInfo(**scheme) for label, scheme in study["schemes"].items()},
             channels=study["channels"],
             metrics=self.metrics,
-            images=tuple(study["images"]),
+            sets=self.sets,
             provenance=Provenance(study["text"], study["versions"], study["seed"]),
         )

@@ -13,7 +13,7 @@ from jscclink.errors import InputError
 
 from .grid import Grid
 from .plugins import canonical_plugin, make, short_name
-from .points import Plan, Point, digest
+from .points import UNNAMED, Plan, Point, digest
 from .results import MetricInfo, SchemeInfo
 from .scheme import Scheme
 from .study_curves import Curve, curves
@@ -58,6 +58,24 @@ class StudyScheme:
 
 
 @dataclass(frozen=True)
+class PictureSet:
+    """What the points of a study that share it transmit.
+
+    Attributes
+    ----------
+    images : ImageSet or None
+        None for blocks of bits.
+    spec : mapping or None
+        What workers load the pictures from.
+    plan : Plan
+    """
+
+    images: ImageSet | None
+    spec: Mapping[str, Any] | None
+    plan: Plan
+
+
+@dataclass(frozen=True)
 class Study:
     """A checked study.
 
@@ -70,14 +88,11 @@ class Study:
     schemes : mapping of StudyScheme
         By label, like `channels` (plug-in specifications).
     side, feedback : plug-in specification; feedback may be None
-    images : ImageSet or None
-        None for studies of blocks of bits.
-    image_spec : mapping or None
-        What workers load the pictures from.
+    sets : mapping of PictureSet
+        By name (`Point.image_set`): "" where there is one set without a name, or blocks of bits.
     metrics : mapping
         Key -> plug-in specification.
     metric_info : mapping of MetricInfo
-    plan : Plan
     stop : StopRule
     points : tuple of Point
         In the order of the study; adaptive grids add to them while they run.
@@ -92,11 +107,9 @@ class Study:
     channels: Mapping[str, Any]
     side: Any
     feedback: Any
-    images: ImageSet | None
-    image_spec: Mapping[str, Any] | None
+    sets: Mapping[str, PictureSet]
     metrics: Mapping[str, Any]
     metric_info: Mapping[str, MetricInfo]
-    plan: Plan
     stop: StopRule
     points: tuple[Point, ...]
     curves: tuple[Curve, ...]
@@ -132,7 +145,7 @@ class Study:
     @property
     def block_bits(self) -> bool:
         """Whether blocks of bits are transmitted, not pictures."""
-        return self.images is None
+        return all(pictures.images is None for pictures in self.sets.values())
 
     def scheme_info(self) -> dict[str, SchemeInfo]:
         """By label."""
@@ -156,8 +169,7 @@ def _resolve(keys: StudyKeys, source: Source, text: str, folder: Path) -> Study:
         make("feedbacks", keys.feedback, source, ("feedback",))
     bits = _source_kind(keys, swept, schemes, source)
     metrics, info = _metrics(keys, "bits" if bits else "image", source)
-    images, image_spec = _images(keys, source, folder)
-    plan = Plan((), keys.batch.items) if images is None else Plan.for_images(images.shapes, keys.batch.items)
+    sets = _sets(keys, swept, source, folder)
     template = Point(
         scheme_label="",
         channel_label="",
@@ -170,12 +182,13 @@ def _resolve(keys: StudyKeys, source: Source, text: str, folder: Path) -> Study:
         ebno_db=None,
         cbr=None,
         seed=keys.seed,
-        images=digest(list(images.sha256)) if images is not None else None,
+        images=None,
         items=keys.batch.items,
     )
     for sweep in swept.sweeps:
         _check_target(sweep.grid, metrics, (*sweep.path, "ebno_db" if sweep.ebno else "esno_db"), source)
-    grown = curves(swept, schemes, template, source)
+    digests = {name: None if one.images is None else digest(list(one.images.sha256)) for name, one in sets.items()}
+    grown = curves(swept, schemes, digests, template, source)
     return Study(
         name=keys.name,
         seed=keys.seed,
@@ -184,11 +197,9 @@ def _resolve(keys: StudyKeys, source: Source, text: str, folder: Path) -> Study:
         channels=swept.channels,
         side=keys.side,
         feedback=keys.feedback,
-        images=images,
-        image_spec=image_spec,
+        sets=sets,
         metrics=metrics,
         metric_info=info,
-        plan=plan,
         stop=_stop(keys, metrics, bits, source),
         points=tuple(point for curve in grown for point in curve.points),
         curves=grown,
@@ -209,15 +220,15 @@ def _source_kind(keys: StudyKeys, swept: Swept, schemes: Mapping[str, StudySchem
         raise source.error(("schemes",), message)
     if bits:
         for key in ("images", "cbr", "draws"):
-            if getattr(keys, key) is not None:
+            if getattr(keys, key) is not None or (key == "images" and swept.images):
                 raise source.error((key,), f"{bits[0]!r} transmits blocks of bits, which have no {key}; leave the key out")
         for sweep in swept.sweeps:
             if sweep.cbrs != (None,):
                 raise source.error((*sweep.path, "cbr"), f"{bits[0]!r} transmits blocks of bits, which have no cbr")
     else:
-        if keys.images is None:
-            raise _missing("images", pictures[0], "{set: kodak}", source)
         for sweep in swept.sweeps:
+            if not all(name in swept.images for name in sweep.images):
+                raise _missing("images", pictures[0], "{set: kodak}", source)
             limited = [label for label in sweep.schemes if not schemes[label].sets_own_rate]
             if sweep.cbrs == (None,) and limited:
                 raise _missing("cbr", limited[0], "[1/12]", source)
@@ -246,20 +257,23 @@ def _metrics(keys: StudyKeys, kind: str, source: Source) -> tuple[dict[str, Any]
     return metrics, info
 
 
-def _images(keys: StudyKeys, source: Source, folder: Path) -> tuple[ImageSet | None, dict[str, Any] | None]:
-    if keys.images is None:
-        return None, None
+def _sets(keys: StudyKeys, swept: Swept, source: Source, folder: Path) -> dict[str, PictureSet]:
+    if not swept.images:
+        return {UNNAMED: PictureSet(None, None, Plan((), keys.batch.items))}
     from . import datasets  # with its image libraries, which blocks of bits do not need
 
-    spec = dict(keys.images)
-    if isinstance(spec.get("folder"), str):
-        spec["folder"] = str(folder / Path(spec["folder"]).expanduser())
-    try:
-        images = datasets.load(spec)
-        _ = images.sha256  # decodes every picture: one that cannot be read is found here
-        return images, spec
-    except ValueError as error:
-        raise source.error(("images",), str(error)) from error
+    found = {}
+    for name, given in swept.images.items():
+        spec = dict(given)
+        if isinstance(spec.get("folder"), str):
+            spec["folder"] = str(folder / Path(spec["folder"]).expanduser())
+        try:
+            images = datasets.load(spec)
+            _ = images.sha256  # decodes every picture: one that cannot be read is found here
+        except ValueError as error:
+            raise source.error(swept.places["images", name], str(error)) from error
+        found[name] = PictureSet(images, spec, Plan.for_images(images.shapes, keys.batch.items))
+    return found
 
 
 def _stop(keys: StudyKeys, metrics: Mapping[str, Any], bits: bool, source: Source) -> StopRule:

@@ -1,10 +1,11 @@
-"""From sweeps to operating points, by curve: one scheme on one channel at one CBR, over Es/N0."""
+"""From sweeps to operating points, by curve: one scheme on one channel and one set of pictures at one CBR, over Es/N0."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Protocol
 
 from .grid import Grid
@@ -51,31 +52,35 @@ class Curve:
         )
 
 
-def curves(swept: Swept, schemes: Mapping[str, Rated], template: Point, source: Source) -> tuple[Curve, ...]:
+def curves(
+    swept: Swept, schemes: Mapping[str, Rated], images: Mapping[str, str | None], template: Point, source: Source
+) -> tuple[Curve, ...]:
     """All curves of a study, in its order.
 
     Parameters
     ----------
+    images
+        Digest of the pictures of each set, None for blocks of bits.
     template
-        What all points share: pictures, seed, side link, feedback, batch.
+        What all points share: seed, side link, feedback, batch.
 
     Raises
     ------
     InputError
         Too many points, Eb/N0 of schemes without a rate, one point under two labels, two rules for one curve.
     """
-    count = sum(len(s.schemes) * len(s.channels) * len(s.cbrs) * len(s.grid.values) for s in swept.sweeps)
+    count = sum(len(s.schemes) * len(s.channels) * len(s.images) * len(s.cbrs) * len(s.grid.values) for s in swept.sweeps)
     if count > MOST_POINTS:
         raise source.error((), f"{count} points; at most {MOST_POINTS} in one study")
     channels = {label: canonical_plugin("channels", spec) for label, spec in swept.channels.items()}
-    found: dict[tuple[str, str, float | None], Curve] = {}
+    found: dict[tuple[str, str, str, float | None], Curve] = {}
     for sweep in swept.sweeps:
         for scheme_label in sweep.schemes:
             scheme = schemes[scheme_label]
             if sweep.ebno and scheme.bits_per_use is None:
                 message = f"{scheme_label!r} has no fixed number of information bits per use; give the SNR as esno_db"
                 raise source.error((*sweep.path, "ebno_db"), message)
-            for channel_label in sweep.channels:
+            for channel_label, image_set in product(sweep.channels, sweep.images):
                 for cbr in sweep.cbrs:
                     start = replace(
                         template,
@@ -85,9 +90,11 @@ def curves(swept: Swept, schemes: Mapping[str, Rated], template: Point, source: 
                         channel=channels[channel_label],
                         fingerprint=scheme.fingerprint,
                         cbr=cbr,
+                        images=images[image_set],
+                        image_set=image_set,
                     )
                     curve = Curve(_points(start, sweep, scheme.bits_per_use), sweep.grid, scheme.bits_per_use)
-                    key = (scheme_label, channel_label, cbr)
+                    key = (scheme_label, channel_label, image_set, cbr)
                     found[key] = _joined(found[key], curve, sweep, source) if key in found else curve
     _distinct([point for curve in found.values() for point in curve.points], source)
     return tuple(found.values())

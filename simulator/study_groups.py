@@ -1,4 +1,4 @@
-"""Which schemes meet which channels, at which SNRs and CBRs: the whole study as one sweep, or its named groups."""
+"""Which schemes meet which channels, on which pictures, at which SNRs and CBRs: the study as one sweep, or its named groups."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .grid import Grid
+from .points import UNNAMED
 from .study_file import Source, nearest
-from .study_schema import GroupKeys, StudyKeys
+from .study_schema import GroupKeys, StudyKeys, named_sets
 
 PLUGINS = ("schemes", "channels")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A product of schemes, channels, CBRs and SNRs.
+    """A product of schemes, channels, sets of pictures, CBRs and SNRs.
 
     Attributes
     ----------
     path : tuple of str
         Where it stands in the study file, for complaints: empty, or ("groups", name).
-    schemes, channels : tuple of str
+    schemes, channels, images : tuple of str
         Labels.
     grid : Grid
     ebno : bool
@@ -33,6 +34,7 @@ class Sweep:
     path: tuple[str, ...]
     schemes: tuple[str, ...]
     channels: tuple[str, ...]
+    images: tuple[str, ...]
     grid: Grid
     ebno: bool
     cbrs: tuple[float | None, ...]
@@ -40,10 +42,11 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Swept:
-    """All plug-ins of a study by label, defaults filled in, with their places in the file; and its sweeps."""
+    """All plug-ins and sets of pictures of a study by label, defaults filled in, with their places in the file; its sweeps."""
 
     schemes: Mapping[str, Any]
     channels: Mapping[str, Any]
+    images: Mapping[str, Any]
     places: Mapping[tuple[str, str], tuple[str, ...]]
     sweeps: tuple[Sweep, ...]
 
@@ -56,12 +59,16 @@ def sweeps(keys: StudyKeys, source: Source) -> Swept:
     InputError
         Nothing to sweep, unknown labels, one label for two things, defaults for what is not there.
     """
-    found: dict[str, dict[str, Any]] = {"schemes": dict(keys.schemes or {}), "channels": dict(keys.channels or {})}
-    places = {(kind, label): (kind, label) for kind in PLUGINS for label in found[kind]}
+    found: dict[str, dict[str, Any]] = {
+        "schemes": dict(keys.schemes or {}), "channels": dict(keys.channels or {}), "images": _own_sets(keys)
+    }  # fmt: skip
+    places = {(kind, label): (kind, label) if label else (kind,) for kind in found for label in found[kind]}
     groups: dict[tuple[str, ...], GroupKeys] = {("groups", name): group for name, group in (keys.groups or {}).items()}
     for path, group in groups.items():
-        for kind in PLUGINS:
+        for kind in found:
             given = getattr(group, kind)
+            if kind == "images" and given is not None and UNNAMED in found[kind]:
+                raise source.error(("images",), "groups choose pictures by name; write `images: {some name: {...}}` here")
             for label, spec in given.items() if isinstance(given, dict) else ():
                 if found[kind].setdefault(label, spec) != spec:
                     raise source.error((*path, kind, label), "the label stands for something else already; choose another")
@@ -69,7 +76,14 @@ def sweeps(keys: StudyKeys, source: Source) -> Swept:
     swept = tuple(_sweep(path, group, keys, found, source) for path, group in (groups or {(): GroupKeys()}).items())
     for kind in PLUGINS:
         _fill_in(found[kind], getattr(keys.defaults, kind), kind, source)
-    return Swept(found["schemes"], found["channels"], places, swept)
+    return Swept(found["schemes"], found["channels"], found["images"], places, swept)
+
+
+def _own_sets(keys: StudyKeys) -> dict[str, Any]:
+    """The study's sets of pictures by name."""
+    if keys.images is None:
+        return {}
+    return dict(named_sets(keys.images) or {UNNAMED: keys.images})
 
 
 def _sweep(
@@ -85,6 +99,12 @@ def _sweep(
                 raise source.error((*path, kind), f"the key is missing; it takes {takes}")
             given = own
         chosen[kind] = tuple(given) if isinstance(given, dict) else _labels(given, found[kind], (*path, kind), source)
+    chosen["images"] = tuple(_own_sets(keys)) or (UNNAMED,)
+    if group.images is not None:
+        labels = group.images
+        chosen["images"] = (
+            tuple(labels) if isinstance(labels, dict) else _labels(labels, found["images"], (*path, "images"), source)
+        )
     own_snr = group.esno_db is not None or group.ebno_db is not None
     esno, ebno = (group.esno_db, group.ebno_db) if own_snr else (keys.esno_db, keys.ebno_db)
     if (esno is None) == (ebno is None):
@@ -93,7 +113,7 @@ def _sweep(
     grid = esno if esno is not None else ebno
     assert grid is not None
     cbrs: Sequence[float | None] = group.cbr or keys.cbr or [None]
-    return Sweep(path, chosen["schemes"], chosen["channels"], grid, esno is None, tuple(cbrs))
+    return Sweep(path, chosen["schemes"], chosen["channels"], chosen["images"], grid, esno is None, tuple(cbrs))
 
 
 def _labels(given: Sequence[str], known: Mapping[str, Any], path: tuple[str, ...], source: Source) -> tuple[str, ...]:

@@ -76,11 +76,23 @@ def _resolve(
 
 
 def _move_folder(data: dict[str, Any], was: Path, becomes: Path) -> None:
-    images = data.get("images")
-    if isinstance(images, dict) and isinstance(images.get("folder"), str):
-        path = Path(images["folder"]).expanduser()
-        if not path.is_absolute():
-            data["images"] = {**images, "folder": os.path.relpath(was / path, becomes)}
+    """Folders of pictures, wherever they are named, stay where they are."""
+    for holder in (data, *_mappings(data.get("groups"))):
+        images = holder.get("images")
+        if isinstance(images, dict):
+            moved = {name: _moved(spec, was, becomes) if isinstance(spec, dict) else spec for name, spec in images.items()}
+            holder["images"] = _moved(moved, was, becomes)
+
+
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    return [inner for inner in value.values() if isinstance(inner, dict)] if isinstance(value, dict) else []
+
+
+def _moved(spec: dict[str, Any], was: Path, becomes: Path) -> dict[str, Any]:
+    if not isinstance(spec.get("folder"), str):
+        return spec
+    path = Path(spec["folder"]).expanduser()
+    return spec if path.is_absolute() else {**spec, "folder": os.path.relpath(was / path, becomes)}
 
 
 def _merge(

@@ -143,6 +143,27 @@ def _members(value: Any) -> dict[str, Any] | list[str]:
     raise ValueError("write a list of labels (`*` for any characters), or lines as in the study itself")
 
 
+def named_sets(value: dict[str, Any]) -> dict[str, Any] | None:
+    """Sets of pictures by name; None for the specification of a single set, which has no mappings in it."""
+    return value if value and all(isinstance(spec, dict) for spec in value.values()) else None
+
+
+def _images(value: Any) -> Any:
+    """One set, or several by name."""
+    if isinstance(value, dict) and named_sets(value) is not None:
+        return _plugins(value)
+    if isinstance(value, dict) and any(isinstance(spec, dict) for spec in value.values()):
+        raise ValueError("either one set, or `name: {set: ...}` lines and nothing else")
+    return value
+
+
+def _image_members(value: Any) -> dict[str, Any] | list[str]:
+    """Of a group: names of the study's sets, or further ones."""
+    if isinstance(value, dict) and named_sets(value) is None:
+        raise ValueError("sets of a group have names")
+    return _members(value)
+
+
 def _metric_list(value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise ValueError(f"write a list, {[value] if isinstance(value, str) else '[psnr, outage, cbr]'}")
@@ -153,6 +174,8 @@ Whole = Annotated[int, BeforeValidator(whole)]
 Decibels = Annotated[InstanceOf[Grid], BeforeValidator(_sweep)]
 Bandwidths = Annotated[list[float], BeforeValidator(lambda value: _distinct(value, _bandwidth))]
 Members = Annotated[dict[str, Any] | list[str], BeforeValidator(_members)]
+Images = Annotated[dict[str, Any], BeforeValidator(_images)]
+ImageMembers = Annotated[dict[str, Any] | list[str], BeforeValidator(_image_members)]
 Plugins = Annotated[dict[str, Any], BeforeValidator(_plugins)]
 _DB = "a list of numbers in dB like [0, 2.5, 5], or {from: 0, to: 10, step: 2.5} (and refine: 0.5, or target: {bler: 1e-2})"
 _CBR = "a list of numbers or fractions like [1/12, 0.1]"
@@ -189,6 +212,9 @@ class GroupKeys(_Strict):
 
     schemes: Members | None = Field(default=None, description="labels of the study's schemes, or `label: scheme` lines")
     channels: Members | None = Field(default=None, description="labels of the study's channels, or `label: channel` lines")
+    images: ImageMembers | None = Field(
+        default=None, description="names of the study's sets of pictures, or `name: {set: kodak}` lines"
+    )
     esno_db: Decibels | None = Field(default=None, description=_DB)
     ebno_db: Decibels | None = Field(default=None, description=_DB)
     cbr: Bandwidths | None = Field(default=None, description=_CBR)
@@ -206,7 +232,10 @@ class StudyKeys(_Strict):
 
     name: Annotated[str, AfterValidator(_label)] = Field(description="a name: one line of text")
     seed: Whole = Field(default=1, ge=0, lt=2**63, description="a whole number from 0")
-    images: dict[str, Any] | None = Field(default=None, description="{set: kodak, pick: [1, 5]} or {folder: path}")
+    images: Images | None = Field(
+        default=None,
+        description="{set: kodak, pick: [1, 5]} or {folder: path}, or several by name: `Kodak: {set: kodak}` lines",
+    )
     defaults: DefaultKeys = Field(
         default_factory=lambda: DefaultKeys(), description="options by plug-in: {schemes: {digital: {source: bpg}}}"
     )

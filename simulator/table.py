@@ -32,10 +32,10 @@ def trace(results: Results) -> str:
     lines = [f"# {line}" for line in provenance(results)]
     lines.append("# run it again: jscclink run THIS_FILE")
     lines += [(STUDY_PREFIX + line).rstrip() for line in results.provenance.study.splitlines()]
-    for (scheme, channel, cbr), rows in groupby(results.rows, key=lambda row: (row.scheme, row.channel, row.cbr)):
+    for (scheme, place, cbr), rows in groupby(results.rows, key=lambda row: (row.scheme, row.panel, row.cbr)):
         budget = "" if cbr is None else f" | CBR {cbr:.6g}"
         bound = " | a bound, no system" if results.schemes[scheme].bound else ""
-        lines += ["#", f"# {scheme} | {channel}{budget}{bound}", *_block(list(rows), results)]
+        lines += ["#", f"# {scheme} | {place}{budget}{bound}", *_block(list(rows), results)]
     lines += [f"# failed: {failure}" for failure in results.failures]
     lines += [f"# note: {notice}" for notice in results.notices]
     return "\n".join(lines) + "\n"

@@ -97,12 +97,13 @@ class Tally:
     Parameters
     ----------
     plan : Plan
+        Also an attribute.
     metrics : sequence of str
         Keys of the metrics to follow.
     """
 
     def __init__(self, plan: Plan, metrics: Sequence[str]) -> None:
-        self._plan, self._keys = plan, tuple(metrics)
+        self.plan, self._keys = plan, tuple(metrics)
         self._metrics: dict[str, _Metric] = {}
         self._speed = Sums()
         self.batches = self.failed = self.trials = self.errors = 0
@@ -114,12 +115,12 @@ class Tally:
             self.batches += 1
             self.failed += 1
             return
-        pictures = self._plan.pictures(self.batches)
+        pictures = self.plan.pictures(self.batches)
         for key in self._keys:
             kept = record["metrics"][key]
             metric = self._metrics.get(key)
             if metric is None:
-                metric = self._metrics[key] = _Metric(kept["kind"], self._plan.images or 1)
+                metric = self._metrics[key] = _Metric(kept["kind"], self.plan.images or 1)
             metric.add(kept, pictures)
         trials, seconds = record["trials"], record["seconds"]
         self.batches += 1
@@ -139,25 +140,25 @@ class Tally:
     @property
     def whole_passes(self) -> bool:
         """Whether every picture has had the same number of draws, but for batches that failed."""
-        return self.batches % self._plan.batches_per_pass == 0
+        return self.batches % self.plan.batches_per_pass == 0
 
     @property
     def passes(self) -> float:
         """Draws per picture so far, or batches of blocks."""
-        return self.batches / self._plan.batches_per_pass
+        return self.batches / self.plan.batches_per_pass
 
     def groups(self, key: str) -> tuple[Sums, ...]:
         """Sums of a metric per picture, or of all blocks."""
         metric = self._metrics.get(key)
         if metric is None:
-            return (Sums(),) * (self._plan.images or 1)
+            return (Sums(),) * (self.plan.images or 1)
         return metric.sums()
 
     def estimate(self, key: str) -> Estimate:
         """A metric with its interval."""
         kind = self._metrics[key].kind if key in self._metrics else "mean"
         groups = self.groups(key)
-        return estimate(kind, groups) if self._plan.images else estimate_blocks(kind, groups[0])
+        return estimate(kind, groups) if self.plan.images else estimate_blocks(kind, groups[0])
 
     def histogram(self, key: str) -> Histogram:
         """The values of a metric over pictures and draws; empty for rates and for blocks of bits."""
@@ -199,8 +200,9 @@ class StopRule:
     most_trials: int | None = None
     most_seconds: float | None = None
 
-    def reason(self, tally: Tally, plan: Plan) -> str | None:
+    def reason(self, tally: Tally) -> str | None:
         """Why the point stops here, as a sentence; None to go on."""
+        plan = tally.plan
         what = "pictures x draws" if plan.images else "blocks"
         if tally.batches and tally.whole_passes:
             if self.errors is not None and tally.errors >= self.errors:
@@ -236,8 +238,9 @@ class StopRule:
             bounds.append(math.ceil(self.most_trials / (plan.images or plan.items)) * plan.batches_per_pass)
         return min(bounds)
 
-    def batches_left(self, tally: Tally, plan: Plan) -> float:
+    def batches_left(self, tally: Tally) -> float:
         """Batches still to come at most, and at the present rate of errors; a guess for the time left."""
+        plan = tally.plan
         bounds = [self.most_batches(plan) - tally.batches]
         if self.errors is not None and tally.errors:
             bounds.append((self.errors - tally.errors) * tally.batches / tally.errors)

@@ -58,7 +58,7 @@ def pictures(cbrs=(1 / 12,), snrs=(0, 5, 10), images=("a.png", "b.png")):
         },
         channels={"AWGN": {"name": "awgn", "options": {}}, "slow Rayleigh": {"name": "rayleigh", "options": {}}},
         metrics={"psnr": MetricInfo("dB", "higher"), "outage": MetricInfo("", "lower"), "cbr": MetricInfo("", "lower")},
-        images=tuple(images),
+        sets={"": tuple(images)},
         provenance=Provenance(STUDY, {"jscclink": "0.1.0", "python": "3.11.0", "sionna-no-rt": "2.2.0"}, 3),
     )
 
@@ -77,6 +77,6 @@ def bits():
         schemes={"QPSK": SchemeInfo({"name": "bits", "options": {}}, False)},
         channels={"AWGN": {"name": "awgn", "options": {}}},
         metrics={"ber": MetricInfo("", "lower")},
-        images=(),
+        sets={"": ()},
         provenance=Provenance(STUDY, {"jscclink": "0.1.0"}, 3),
     )

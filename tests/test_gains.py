@@ -41,7 +41,7 @@ def made_up(rows, labels=("A", "B"), images=6):
         {label: SchemeInfo({"name": plugins[label], "options": {}}, label == "bound") for label in labels},
         {"AWGN": {"name": "awgn", "options": {}}},
         {"psnr": MetricInfo("dB", "higher"), "cbr": MetricInfo("", "lower")},
-        tuple(f"{i}.png" for i in range(images)),
+        {"": tuple(f"{i}.png" for i in range(images))},
         Provenance("name: x\n", {}, 1),
     )
 

@@ -38,10 +38,10 @@ def test_a_batch_is_what_the_link_gives_by_hand(photos):
 
     study = photos()
     point = study.points[-1]
-    job = Job(point, 3, study.plan.pictures(3), "uncoded", study.channels[point.channel_label], "ideal", None,
-              study.image_spec, study.metrics, "cpu", 1)  # fmt: skip
+    job = Job(point, 3, study.sets[""].plan.pictures(3), "uncoded", study.channels[point.channel_label], "ideal", None,
+              study.sets[""].spec, study.metrics, "cpu", 1)  # fmt: skip
     record = run_batch(job)
-    source = study.images.batch(study.plan.pictures(3))
+    source = study.sets[""].images.batch(study.sets[""].plan.pictures(3))
     link = Link(registry.build("channels", study.channels[point.channel_label]))
     generator = torch.Generator().manual_seed(point.link_seed(3))
     budget = link.budget(tuple(source.shape[1:]), point.cbr)

@@ -212,8 +212,8 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_there(faults, tmp_path, mon
 
 def test_other_pictures_under_the_same_name_are_noticed(photos, tmp_path):
     study = photos()
-    folder = Path(study.image_spec["folder"])
-    picture = datasets.load(study.image_spec).picture(0)
+    folder = Path(study.sets[""].spec["folder"])
+    picture = datasets.load(study.sets[""].spec).picture(0)
     pictures.write(folder / "3.png", 255 - picture)
     results = run(study, tmp_path / "r")
     assert results.rows == () and "are not those that the study began with" in results.failures[0]

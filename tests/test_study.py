@@ -194,7 +194,7 @@ def bits(**changes):
 
 def test_a_study_of_bits_as_it_stands():
     study = bits()
-    assert study.images is None and study.plan == Plan((), 8)
+    assert study.block_bits and study.sets[""].plan == Plan((), 8)
     assert [(p.esno_db, p.cbr) for p in study.points] == [(0.0, None), (2.0, None)]
     assert study.points[0].ebno_db == pytest.approx(-3.0103, abs=1e-4)
     assert study.stop.most_trials == 100_000 and study.stop.draws is None
@@ -210,7 +210,7 @@ def test_a_study_of_pictures_as_it_stands(tmp_path):
     assert {p.cbr for p in study.points} == {1 / 12, 0.5}
     assert [p.esno_db for p in study.points[:5]] == [0.0, 2.5, 5.0, 7.5, 10.0]
     # one portrait, one landscape: two batches to a draw
-    assert study.plan.batches_per_pass == len(set(study.images.shapes)) and study.stop.draws == 10
+    assert study.sets[""].plan.batches_per_pass == len(set(study.sets[""].images.shapes)) and study.stop.draws == 10
     assert study.metric_info["psnr"].unit == "dB"
 
 
@@ -252,7 +252,7 @@ def test_a_folder_is_found_from_the_study_file(tmp_path, monkeypatch):
     path = tmp_path / "study.yaml"
     path.write_text(change(PICTURES, "{set: kodak, pick: [5, 13]}", "{folder: my}"))
     monkeypatch.chdir("/")
-    assert Study.load(path).images.shapes == ((3, 32, 48),)
+    assert Study.load(path).sets[""].images.shapes == ((3, 32, 48),)
 
 
 def ids(study):

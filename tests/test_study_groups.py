@@ -58,7 +58,7 @@ def test_a_picture_folder_is_found_from_the_file_that_names_it(tmp_path):
     write(tmp_path / "parts", base="images: {folder: my}\n")
     rest = "name: x\nchannels: {AWGN: awgn}\nschemes: {pixels: uncoded}\nesno_db: [1]\ncbr: [0.5]\nmetrics: [psnr]\n"
     study = Study.load(write(tmp_path, top="include: parts/base.yaml\n" + rest))
-    assert study.images.shapes == ((3, 32, 48),)
+    assert study.sets[""].images.shapes == ((3, 32, 48),)
     assert Study.from_mapping(yaml.safe_load(study.text), folder=tmp_path).points == study.points
 
 

@@ -121,7 +121,7 @@ def _lines(found: Comparison, first: str, second: str, level: float) -> list[str
         numbers = [_number(value) for value in (test.difference, test.low, test.high)]
         chances = ["-" if p is None else f"{p:.3g}" for p in (test.p, point.p_holm)]
         cbr = "-" if a.cbr is None else f"{a.cbr:.4g}"
-        place = [a.scheme if not chosen else "-", a.channel, cbr, f"{a.esno_db:.2f}"]
+        place = [a.scheme if not chosen else "-", a.panel, cbr, f"{a.esno_db:.2f}"]
         rows.append([*place, *ends, *numbers, *chances, _verdict(found, test.difference, point.p_holm, level), test.name])
     return lines + _aligned(rows)
 

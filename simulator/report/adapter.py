@@ -118,13 +118,13 @@ def _charts(results: Results, axis: str, beside: Sequence[tuple[str, Published]]
         name = NAMES.get(metric, metric)
         # what costs has no best scheme
         shown = results if info.better is None or metric in COSTS else with_ladder_envelopes(results, metric)
-        for channel, plugin in results.channels.items():
-            rows = [row for row in shown.rows if row.channel == channel and row.metrics[metric].value is not None]
+        for panel, (channel, image_set) in results.panels.items():
+            rows = [row for row in shown.rows if row.panel == panel and row.metrics[metric].value is not None]
             series = [one for scheme in shown.schemes for one in _series(shown, rows, scheme, metric, axis)]
-            series += _markers([p for key, p in beside if key == metric and p.matches(plugin)], axis)
+            series += _markers([p for key, p in beside if key == metric and p.belongs(results, channel, image_set)], axis)
             if rows:
                 log = rows[0].metrics[metric].kind != "mean"
-                yield Chart(f"{name}, {channel}", AXES[axis], label_of(metric, info.unit), tuple(series), log)
+                yield Chart(f"{name}, {panel}", AXES[axis], label_of(metric, info.unit), tuple(series), log)
 
 
 def _series(results: Results, rows: Sequence[Row], scheme: str, metric: str, axis: str) -> Iterator[Series]:

@@ -21,7 +21,7 @@ _STEPS, _LEAST_STEPS = 240, 24
 
 
 def distributions(results: Results, axis: str) -> tuple[Distribution, ...]:
-    """Of every metric that is better higher (costs are left out), per channel: curves by operating point.
+    """Of every metric that is better higher (costs are left out), per panel: curves by operating point.
 
     Where there is no room for all, the study's first metric alone, at evenly chosen SNRs, which the note says.
     """
@@ -38,12 +38,12 @@ def distributions(results: Results, axis: str) -> tuple[Distribution, ...]:
     steps = min(max(_MOST_STEPS // max(count, 1), _LEAST_STEPS), _STEPS)
     found = []
     for metric in metrics:
-        for channel in results.channels:
-            rows = [row for row in _rows(results, metric) if row.channel == channel and row.esno_db in chosen]
+        for panel in results.panels:
+            rows = [row for row in _rows(results, metric) if row.panel == panel and row.esno_db in chosen]
             if rows:
                 label = label_of(metric, results.metrics[metric].unit)
                 curves = tuple(_curves(results, rows, metric, axis, steps))
-                found.append(Distribution(f"Distribution of {NAMES.get(metric, metric)}, {channel}", label, curves, note))
+                found.append(Distribution(f"Distribution of {NAMES.get(metric, metric)}, {panel}", label, curves, note))
     return tuple(found)
 
 

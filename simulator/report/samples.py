@@ -42,7 +42,7 @@ def sample(study: Study, *, picture: int = 0, esno_db: Sequence[float] | None = 
     Parameters
     ----------
     picture : int
-        Index into the study's pictures.
+        Index into the study's pictures, set by set.
     esno_db : sequence of float, optional
         Out of the study's; default: the lowest, the middle and the highest.
 
@@ -51,23 +51,28 @@ def sample(study: Study, *, picture: int = 0, esno_db: Sequence[float] | None = 
     InputError
         A study of blocks of bits, or a picture or SNR that the study does not have.
     """
-    if study.images is None:
+    everything = [(name, index) for name, one in study.sets.items() for index in range(len(one.images or ()))]
+    if not everything:
         return Samples()
-    if not 0 <= picture < len(study.images):
-        raise InputError(f"the study has no picture {picture}; it has {len(study.images)}, counted from 0")
-    known = sorted({point.esno_db for point in study.points})
+    if not 0 <= picture < len(everything):
+        raise InputError(f"the study has no picture {picture}; it has {len(everything)}, counted from 0, set by set")
+    image_set, index = everything[picture]
+    images = study.sets[image_set].images
+    assert images is not None
+    points = [point for point in study.points if point.image_set == image_set]
+    known = sorted({point.esno_db for point in points})
     chosen = sorted({known[0], known[len(known) // 2], known[-1]}) if esno_db is None else list(esno_db)
     if not set(chosen) <= set(known):
         raise InputError(f"SNRs {chosen} dB: the study has {', '.join(f'{value:g}' for value in known)} dB")
-    source = study.images.picture(picture)
-    cbrs = sorted({point.cbr for point in study.points if point.cbr is not None})
+    source = images.picture(index)
+    cbrs = sorted({point.cbr for point in points if point.cbr is not None})
     # schemes that set their own rate have no budget
     budgets = (None, cbrs[len(cbrs) // 2] if cbrs else None)
-    shown = [p for p in study.points if p.esno_db in chosen and p.cbr in budgets]
+    shown = [p for p in points if p.esno_db in chosen and p.cbr in budgets]
     schemes = {label: registry.build("schemes", study.schemes[label].spec) for label in {p.scheme_label: 0 for p in shown}}
     sent = [(point, _send(study, point, schemes[point.scheme_label], source)) for point in shown]
     return Samples(
-        tuple(_comparisons(study.images.names[picture], source, sent)),
+        tuple(_comparisons(images.names[index], source, sent)),
         tuple(_constellations(sent, chosen[len(chosen) // 2])),
         tuple(_rate_maps(study, schemes, source, sent)),
     )

@@ -34,13 +34,23 @@ def tables(results: Results, reference: str | None) -> Iterator[Table]:
 def _points(results: Results) -> Table:
     ebno = any(row.ebno_db is not None for row in results.rows)
     spread = [metric for metric in results.metrics if any(metric in row.histograms for row in results.rows)]
-    columns = ["scheme", "channel", "CBR budget", "Es/N0 (dB)", *(["Eb/N0 (dB)"] if ebno else []), "trials", "errors"]
+    named = any(row.image_set for row in results.rows)
+    columns = [
+        "scheme",
+        "channel",
+        *["pictures"] * named,
+        "CBR budget",
+        "Es/N0 (dB)",
+        *(["Eb/N0 (dB)"] if ebno else []),
+        "trials",
+        "errors",
+    ]
     for metric, info in results.metrics.items():
         columns += [f"{metric} ({info.unit})" if info.unit else metric, "low", "high", "± over draws"]
         columns += [f"{metric} p5", "low", "high"] if metric in spread else []
     rows = []
     for row in results.rows:
-        cells: list[Any] = [row.scheme, row.channel, row.cbr, row.esno_db]
+        cells: list[Any] = [row.scheme, row.channel, *[row.image_set] * named, row.cbr, row.esno_db]
         cells += [*([row.ebno_db] if ebno else []), row.trials, row.errors]
         for metric in results.metrics:
             number = row.metrics[metric]
@@ -57,9 +67,9 @@ def _points(results: Results) -> Table:
 
 def _differences(results: Results, metric: str, against: str) -> Iterator[tuple[str | float | None, ...]]:
     """Every scheme against the reference, where both met the same pictures."""
-    base = {(row.channel, row.cbr, row.esno_db): row for row in results.rows if row.scheme == against and row.per_image}
+    base = {(row.panel, row.cbr, row.esno_db): row for row in results.rows if row.scheme == against and row.per_image}
     for row in results.rows:
-        other = base.get((row.channel, row.cbr, row.esno_db))
+        other = base.get((row.panel, row.cbr, row.esno_db))
         if row.scheme != against and other is not None and row.per_image and not results.schemes[row.scheme].bound:
             number = results.difference(metric, row, other)
-            yield row.scheme, against, row.channel, row.cbr, row.esno_db, number.value, number.low, number.high
+            yield row.scheme, against, row.panel, row.cbr, row.esno_db, number.value, number.low, number.high
