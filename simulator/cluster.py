@@ -33,6 +33,8 @@ LOCAL = "local"
 _CONNECT_TIMEOUT_S = 10
 # batches on their way per worker: one computed, one to go on with
 _PER_WORKER = 2
+# how often a local cluster is asked whether it has all its workers
+_LOOK_EVERY_S = 1.0
 _NOWHERE = "no Dask scheduler at {} ({}); start one with `dask scheduler` and give its address, tcp://HOST:8786, or 'local'"
 
 
@@ -73,12 +75,35 @@ def dask_executor(where: Any, workers: int | None = None) -> Iterator[tuple[Exec
         cluster = distributed.LocalCluster(
             n_workers=wanted, threads_per_worker=1, dashboard_address=":0", memory_limit=0, silence_logs=logging.ERROR
         )
-        with cluster, _client(cluster) as client:
+        with cluster, _kept_at(cluster, wanted), _client(cluster) as client:
             yield ClusterExecutor(client), _PER_WORKER * wanted
         return
     with _client(where) as client:
         busy = workers or sum(client.nthreads().values()) or 1
         yield ClusterExecutor(client), min(_PER_WORKER * busy, 4096)
+
+
+@contextmanager
+def _kept_at(cluster: Any, workers: int) -> Iterator[None]:
+    """Replace workers that a local cluster gave up, so that no batch waits for a worker that never comes.
+
+    A worker that died and is not there again when Dask looks, `distributed.deploy.lost-worker-timeout` later, is dropped for
+    good: on a busy machine for being slow to start, and any that died twice with bad luck. Scaling to the size that it has
+    makes the cluster start what is missing.
+    """
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK_EVERY_S):
+            cluster.scale(workers)
+
+    watch = threading.Thread(target=look, name="jscclink-workers", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watch.join()
 
 
 @contextmanager

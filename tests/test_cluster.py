@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 import pytest
 from typer.testing import CliRunner
 
@@ -62,8 +63,11 @@ def photos():
     return Study.from_mapping(
         {
             "name": "photos",
-            "images": {"set": "kodak", "pick": [3, 4, 8], "crop": [32, 48]},
-            "channels": {"AWGN": "awgn", "slow Rayleigh": {"name": "rayleigh", "form": "slow"}},
+            "images": {
+                "two": {"set": "kodak", "pick": [3, 4], "crop": [32, 48]},
+                "one": {"set": "kodak", "pick": [8], "crop": [48, 32]},
+            },
+            "channels": {"slow Rayleigh": {"name": "rayleigh", "form": "slow"}},
             "schemes": {"pixels": "uncoded"},
             "esno_db": [0, 10],
             "cbr": [0.5],
@@ -129,6 +133,22 @@ def test_a_dask_worker_that_is_killed_changes_no_bit(two_workers, tmp_path):
     while len(pids := executor._client.run(os.getpid)) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert len(pids) == 2 and victim not in pids.values(), "the worker was not replaced"
+
+
+def test_workers_that_dask_gives_up_are_started_again(two_workers, tmp_path):
+    executor, in_flight = two_workers
+    local = executor._client.cluster
+    given_up = list(local.workers.values())
+    # Dask looks once, that long after a death, whether the worker is there again; else it drops it for good
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}):
+        for victim in executor._client.run(os.getpid).values():
+            os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while set(given_up) & set(local.workers.values()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert not set(given_up) & set(local.workers.values()), "Dask kept its workers: the test shows nothing"
+    results = run(blocks(), tmp_path, executor=executor, in_flight=in_flight)
+    assert results.finished and results.failures == ()
 
 
 @pytest.mark.slow
