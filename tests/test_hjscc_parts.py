@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jscclink.errors import InputError
 from jscclink.simulator.codecs.hjscc import air, rates
 from jscclink.simulator.codecs.hjscc.attention import AttentionBlock, CountLinear
-from jscclink.simulator.codecs.hjscc.blocks import BLOCKS, Conditioning
+from jscclink.simulator.codecs.hjscc.blocks import BLOCKS, Conditioning, space_to_depth
 from jscclink.simulator.codecs.hjscc.likelihood import bounded_scale, likelihood
 from jscclink.simulator.codecs.hjscc.model import HJSCC
 from jscclink.simulator.codecs.hjscc.presets import Preset, ablated, preset_by_name
@@ -196,6 +196,15 @@ def test_the_model_of_an_index_sees_the_same_at_both_ends() -> None:
     # the index at (2, 3) is predicted from nothing that comes after it
     position = 2 * current.shape[1] + 3
     assert np.array_equal(feature_maps(later, below, 3)[position], at_once[position])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_space_to_depth_is_the_inverse_of_depth_to_space(layout: torch.memory_format) -> None:
+    x = torch.randn(2, 3, 12, 24, generator=torch.Generator().manual_seed(0)).to(memory_format=layout)
+    for factor in (2, 4):
+        found = space_to_depth(x, factor)
+        assert torch.equal(torch.nn.functional.pixel_shuffle(found, factor), x)
+        assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_co_located_values_of_finer_and_coarser_maps() -> None:

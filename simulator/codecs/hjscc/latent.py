@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Stage, zero_conv
+from .blocks import Stage, space_to_depth, zero_conv
 from .likelihood import bounded_scale
 from .presets import LevelSpec, Preset, StageSpec
 
@@ -103,7 +103,7 @@ class LatentBlock(nn.Module):
         """Run the front block: the state the prior is read from."""
         d = state.d
         if self.linear_path:
-            d = d + self.canvas_in(F.pixel_unshuffle(state.canvas, self.level.stride))
+            d = d + self.canvas_in(space_to_depth(state.canvas, self.level.stride))
         return State(self.front(d, cond), state.canvas)
 
     def prior(self, state: State, lmbda: Tensor) -> Prior:
@@ -121,7 +121,7 @@ class LatentBlock(nn.Module):
         h = self.merge_features(torch.cat([top, bottom.to(top.dtype)], dim=1))
         z = self.posterior_head(self.posterior_blocks(h, cond)).float() * prior.unit
         if self.linear_path:
-            patches = F.pixel_unshuffle(image - state.canvas, self.level.stride)
+            patches = space_to_depth(image - state.canvas, self.level.stride)
             z = z + prior.gain * linear(patches, self.analysis)
         return z
 

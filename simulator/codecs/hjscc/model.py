@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import CLEAN_ESNO_DB, Conditioning, Down, Stage, Up, zero_conv
+from .blocks import CLEAN_ESNO_DB, Conditioning, Down, Stage, Up, space_to_depth, zero_conv
 from .jscc import JsccCoder
 from .latent import LatentBlock, Prior, State
 from .likelihood import likelihood
@@ -201,6 +201,6 @@ class HJSCC(nn.Module):
             d = up(d)
             if self.preset.linear_path:
                 stride = state.canvas.shape[2] // d.shape[2]
-                d = d + canvas_in(F.pixel_unshuffle(state.canvas, stride))
+                d = d + canvas_in(space_to_depth(state.canvas, stride))
             d = stage(d, cond)
         return state.canvas + F.pixel_shuffle(self.to_image(d).float(), self.tail_stride)
