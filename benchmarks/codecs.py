@@ -39,7 +39,7 @@ from jscclink.simulator.training.objective import OperatingPoints, forward_terms
 
 CBR, ESNO_DB = 1 / 16, 10.0
 BATCH, CROP = 8, 128
-MATMUL_SIDES = (1024, 2048, 4096)
+MATMUL_SIDES = (1024, 2048)
 
 
 def best_seconds(work: Callable[[], object], repeats: int) -> float:

@@ -156,7 +156,7 @@ class SymbolOrder:
             stride: pixels per position and side.
             first: place of the first one.
         """
-        self.counts, self.largest, self.stride = counts[0], largest, stride
+        self.counts, self.largest, self.stride, self.first = counts[0], largest, stride, first
         sent = self._above(self.counts)
         self._starts = (sent.flatten().cumsum(0) - sent.flatten()).view_as(sent) + first
         self.end = first + int(sent.sum())
@@ -174,6 +174,8 @@ class SymbolOrder:
         """
         counts = region.cut(self.counts, self.stride)
         mask = torch.arange(self.largest)[:, None, None] < counts
+        if counts.shape == self.counts.shape:
+            return mask[None], torch.arange(self.first, self.end)
         rows = slice(region.top // self.stride, region.bottom // self.stride)
         starts = self._starts[:, rows] + self._above(self.counts[rows, : region.left // self.stride])
         places = mask.cumsum(2, dtype=torch.int32) + (starts - 1)[:, :, None]
