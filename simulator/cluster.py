@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, ParamSpec, TypeVar
 
 from jscclink.errors import InputError
@@ -65,22 +66,31 @@ def dask_executor(where: Any, workers: int | None = None) -> Iterator[tuple[Exec
     """
     if workers is not None and not 1 <= workers <= 2048:
         raise InputError(f"the number of workers must be from 1 to 2048; got {workers}")
-    try:
-        import distributed
-    except ImportError as error:
-        raise InputError("Dask is not installed; pip install 'jscclink[dask]'") from error
+    if find_spec("distributed") is None:
+        raise InputError("Dask is not installed; pip install 'jscclink[dask]'")
     if where == LOCAL:
         wanted = workers or os.cpu_count() or 1
-        # nothing here needs the dashboard; memory is left to the operating system, as it is for processes
-        cluster = distributed.LocalCluster(
-            n_workers=wanted, threads_per_worker=1, dashboard_address=":0", memory_limit=0, silence_logs=logging.ERROR
-        )
-        with cluster, _kept_at(cluster, wanted), _client(cluster) as client:
+        with _local_cluster(wanted) as cluster, _kept_at(cluster, wanted), _client(cluster) as client:
             yield ClusterExecutor(client), _PER_WORKER * wanted
         return
     with _client(where) as client:
         busy = workers or sum(client.nthreads().values()) or 1
         yield ClusterExecutor(client), min(_PER_WORKER * busy, 4096)
+
+
+def _local_cluster(workers: int) -> Any:
+    """Worker processes of this machine, one thread each."""
+    import distributed
+
+    class Cluster(distributed.LocalCluster):
+        def _update_worker_status(self, op: str, msg: Any) -> None:
+            # of a worker that dies while it starts, Dask hears of its end alone; its watch of all workers would end in a
+            # KeyError then, and raise it again when the cluster is closed
+            if op != "remove" or msg in self.scheduler_info["workers"]:
+                super()._update_worker_status(op, msg)
+
+    # nothing here needs the dashboard; memory is left to the operating system, as it is for processes
+    return Cluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0, silence_logs=logging.ERROR)
 
 
 @contextmanager
