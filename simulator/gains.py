@@ -72,13 +72,15 @@ class Gain:
 
 
 def reference_of(results: Results, wanted: str | None = None) -> str:
-    """The scheme to compare with: the one that is wanted, else the first digital one, else the first that is no bound.
+    """The scheme to compare with: the one that is wanted, else the study's `reference`, else the first digital one, else the
+    first that is no bound.
 
     Raises
     ------
     InputError
         There is no such scheme.
     """
+    wanted = wanted or results.reference
     if wanted is not None:
         if wanted not in results.schemes:
             raise InputError(f"no scheme {wanted!r} to compare with; there are {', '.join(map(repr, results.schemes))}")

@@ -34,6 +34,7 @@ def study_header(study: Study, device: str, threads: int) -> dict[str, Any]:
         **_pictures(study),
         "stop": asdict(study.stop),
         "points": points,
+        **({} if study.reference is None else {"reference": study.reference}),
     }
 
 

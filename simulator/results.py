@@ -131,6 +131,8 @@ class Results:
         Damage found in the store, one sentence each.
     failures : tuple of str
         Batches that raised in this run, one sentence each.
+    reference : str or None
+        The scheme that the study compares with, if it says which.
     """
 
     name: str
@@ -142,6 +144,7 @@ class Results:
     provenance: Provenance
     notices: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
+    reference: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -335,4 +338,5 @@ class Header:
             metrics=self.metrics,
             sets=self.sets,
             provenance=Provenance(study["text"], study["versions"], study["seed"]),
+            reference=study.get("reference"),
         )

@@ -17,7 +17,7 @@ from .points import UNNAMED, Plan, Point, digest
 from .results import MetricInfo, SchemeInfo
 from .scheme import Scheme
 from .study_curves import Curve, curves
-from .study_file import Source, override, read
+from .study_file import Source, nearest, override, read
 from .study_groups import Swept, sweeps
 from .study_include import resolve
 from .study_schema import StudyKeys, check
@@ -98,6 +98,8 @@ class Study:
         In the order of the study; adaptive grids add to them while they run.
     curves : tuple of Curve
         The same by curve, with the rules by which they grow.
+    reference : str or None
+        Label of the scheme that reports compare with; None: they choose (`gains.reference_of`).
     """
 
     name: str
@@ -113,6 +115,7 @@ class Study:
     stop: StopRule
     points: tuple[Point, ...]
     curves: tuple[Curve, ...]
+    reference: str | None = None
 
     @classmethod
     def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
@@ -167,6 +170,9 @@ def _resolve(keys: StudyKeys, source: Source, text: str, folder: Path) -> Study:
     make("sides", keys.side, source, ("side",))
     if keys.feedback is not None:
         make("feedbacks", keys.feedback, source, ("feedback",))
+    if keys.reference is not None and keys.reference not in schemes:
+        hint = nearest(keys.reference, schemes)
+        raise source.error(("reference",), f"no scheme {keys.reference!r}; {hint}there are: {', '.join(schemes)}")
     bits = _source_kind(keys, swept, schemes, source)
     metrics, info = _metrics(keys, "bits" if bits else "image", source)
     sets = _sets(keys, swept, source, folder)
@@ -203,6 +209,7 @@ def _resolve(keys: StudyKeys, source: Source, text: str, folder: Path) -> Study:
         stop=_stop(keys, metrics, bits, source),
         points=tuple(point for curve in grown for point in curve.points),
         curves=grown,
+        reference=keys.reference,
     )
 
 

@@ -241,6 +241,7 @@ class StudyKeys(_Strict):
     )
     channels: Plugins | None = Field(default=None, description="`label: channel` lines (see `jscclink list channels`)")
     schemes: Plugins | None = Field(default=None, description="`label: scheme` lines (see `jscclink list schemes`)")
+    reference: str | None = Field(default=None, description="the label of the scheme that differences and gains are against")
     groups: dict[str, GroupKeys] | None = Field(
         default=None, min_length=1, description="`name: {channels: [...], esno_db: [...]}` lines: sweeps of their own"
     )

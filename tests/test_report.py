@@ -241,6 +241,14 @@ def test_gains_stand_in_a_table(swept):
     assert {row[1] for table in against[1:] for row in table.rows} == {"uncoded"}
 
 
+def test_a_study_says_what_is_compared_with(tmp_path):
+    runner.run(study(draws=1, reference="uncoded"), tmp_path)
+    differences = report_from_results(load_results(tmp_path)).tables[1]
+    assert {row[:2] for row in differences.rows} == {("JPEG", "uncoded")}
+    with pytest.raises(InputError, match="reference: no scheme 'uncode'; did you mean 'uncoded'"):
+        study(reference="uncode")
+
+
 def test_every_reference_is_well_formed():
     import importlib.resources
 
