@@ -211,7 +211,8 @@ def table(output, title):
     """Rows of a table of average gains, by column."""
     lines = output.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith(f"# {title}"))
-    columns, *rows = ([cell.strip() for cell in line[2:].split("|")] for line in lines[at + 1 :])
+    at = next(i for i, line in enumerate(lines[at:], at) if " | " in line)  # after what explains it
+    columns, *rows = ([cell.strip() for cell in line[2:].split("|")] for line in lines[at:])
     return [dict(zip(columns, row, strict=True)) for row in rows[: next((i for i, r in enumerate(rows) if len(r) < 2), None)]]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -98,7 +99,8 @@ def _gain_lines(gains: Sequence[Gain], metric: str, unit: str) -> list[str]:
     lines = []
     for table in gain_tables(gains, metric, unit):
         cells = [[cell if isinstance(cell, str) else _number(cell) for cell in row] for row in table.rows]
-        lines += ["#", f"# {table.title}. {table.note}", *_aligned([list(table.columns), *cells])]
+        told = wrap(f"{table.title}. {table.note}", 120, initial_indent="# ", subsequent_indent="# ")
+        lines += ["#", *told, *_aligned([list(table.columns), *cells])]
     return [line + "\n" for line in lines]
 
 
