@@ -181,6 +181,7 @@ def test_the_report_names_the_set(stores):
     assert [chart.title for chart in data.charts][:4] == [
         f"PSNR, {c}, {s}" for c in ("AWGN", "slow") for s in ("small", "tall")
     ]
+    assert "5 pictures in 2 sets. Bands are 95 % intervals." in data.summary
     assert [one.title for one in data.distributions][1] == "Distribution of PSNR, AWGN, tall"
     points, differences = data.tables
     assert points.columns[2] == "pictures" and {row[2] for row in points.rows} == {"small", "tall"}

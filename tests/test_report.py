@@ -175,6 +175,7 @@ def test_ladders_have_an_envelope(swept):
     psnr = {one.label: one for one in charts["PSNR, AWGN"].series}
     envelope = psnr["oracle envelope of JPEG, *, CBR 0.4"]
     rungs = [psnr[f"JPEG, {rung}, CBR 0.4"].y for rung in ("QPSK", "16-QAM")]
+    assert "Bands are 95 % intervals; oracle envelopes (the best MCS" in report_from_results(swept).summary
     assert envelope.kind == "envelope" and envelope.y == tuple(map(max, *rungs)) and envelope.low == ()
     assert [one.kind for one in charts["outage rate, AWGN"].series].count("envelope") == 3
     assert "envelope" not in {one.kind for one in charts["channel bandwidth ratio, AWGN"].series}, "costs have no best"

@@ -29,7 +29,7 @@ def report(
         typer.Option(help="Scheme that differences and gains are against, by its label; default: the first digital."),
     ] = None,
     pictures: Annotated[bool, typer.Option(help="Send a picture again with every scheme, to compare and to magnify.")] = True,
-    picture: Annotated[int, typer.Option(help="Which of the study's pictures, counted from 0.", min=0)] = 0,
+    picture: Annotated[int, typer.Option(help="Which of the study's pictures, counted from 0, set by set.", min=0)] = 0,
     esno: Annotated[list[str] | None, typer.Option(help="At which Es/N0 in dB; may be given again. Default: three.")] = None,
     folder: Annotated[Path, typer.Option(help="Where the study's relative paths start (its pictures).")] = Path(),
 ) -> None:

@@ -24,6 +24,13 @@ from .samples import Samples
 from .tabulated import tables
 
 COSTS = ("cbr", "cbr_with_overhead", "energy", "bpp")
+# what the page says of the kinds of curves that it has
+_LOOKS = {
+    "measured": "bands are 95 % intervals",
+    "bound": "bounds are dashed",
+    "envelope": "oracle envelopes (the best MCS of each point, picked in hindsight) are broad and pale",
+    "published": "published figures are unfilled markers",
+}
 AXES = {"esno_db": "Es/N0 (dB)", "ebno_db": "Eb/N0 (dB)", "cbr": "channel bandwidth ratio"}
 
 
@@ -62,21 +69,28 @@ def report_from_results(
             f"{results.name!r} has no results yet; run it" if axis is None else f"no axis {axis!r}; allowed: {allowed}"
         )
     beside = _published(results, axis, published, systems)
-    pictures = f"{len(results.images)} pictures" if results.images else "blocks of bits"
+    charts = tuple(_charts(results, axis, beside))
     return ReportData(
         title=results.name,
-        summary=f"{len(results.rows)} points: {len(results.schemes)} schemes on {', '.join(results.channels)}; {pictures}. "
-        "Bands are 95 % intervals; bounds are dashed; oracle envelopes (the best MCS of each point, picked in hindsight) are "
-        "broad and pale; published figures are unfilled markers.",
+        summary=_summary(results, charts),
         study=results.provenance.study,
         command=_command(results.name),
         provenance=_provenance(results),
-        charts=tuple(_charts(results, axis, beside)),
+        charts=charts,
         distributions=distributions(results, axis),
         tables=tuple(tables(results, reference)),
         notices=tuple(_notices(results)),
         citations=citations(results),
     )
+
+
+def _summary(results: Results, charts: Sequence[Chart]) -> str:
+    pictures = f"{len(results.images)} pictures" if results.images else "blocks of bits"
+    pictures += f" in {len(results.sets)} sets" if len(results.sets) > 1 else ""
+    kinds = {series.kind for chart in charts for series in chart.series}
+    looks = "; ".join(text for kind, text in _LOOKS.items() if kind in kinds)
+    what = f"{len(results.rows)} points: {len(results.schemes)} schemes on {', '.join(results.channels)}; {pictures}."
+    return f"{what} {looks[:1].upper()}{looks[1:]}." if looks else what
 
 
 def with_samples(data: ReportData, samples: Samples) -> ReportData:
