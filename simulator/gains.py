@@ -147,7 +147,10 @@ def gain(ours: Sequence[Row], theirs: Sequence[Row], metric: str, over: Over, *,
     """
     if any(row.metrics[metric].kind != "mean" for row in (*ours, *theirs)):
         return None
-    curves = [_values(rows, metric, over) for rows in (ours, theirs)]
+    valued = [[row for row in rows if row.metrics[metric].value is not None] for rows in (ours, theirs)]
+    if min(len(rows) for rows in valued) < LEAST_POINTS:
+        return None
+    curves = [_values(rows, metric, over) for rows in valued]
     # pictures that have a value at every point of both
     known = ~np.isnan(np.concatenate([part for curve in curves for part in curve])).any(0)
     n = int(known.sum())
@@ -193,14 +196,13 @@ def _weights(n: int) -> np.ndarray:
 
 def _values(rows: Sequence[Row], metric: str, over: Over) -> tuple[np.ndarray, np.ndarray]:
     """Quality and place of each point and picture, float64 [points, pictures] twice; nan where a picture has no value."""
-    kept = [row for row in rows if row.metrics[metric].value is not None]
-    quality = np.array([[sums.value for sums in row.per_image[metric]] for row in kept]).reshape(len(kept), -1)
+    quality = np.array([[sums.value for sums in row.per_image[metric]] for row in rows])
     if over == "esno_db":
-        places = [np.full(quality.shape[1], row.esno_db) for row in kept]
-    elif all("cbr" in row.per_image for row in kept):
-        places = [np.array([sums.value for sums in row.per_image["cbr"]]) for row in kept]
+        places = [np.full(quality.shape[1], row.esno_db) for row in rows]
+    elif all("cbr" in row.per_image for row in rows):
+        places = [np.array([sums.value for sums in row.per_image["cbr"]]) for row in rows]
     else:
-        places = [np.full(quality.shape[1], np.nan if row.cbr is None else row.cbr) for row in kept]
+        places = [np.full(quality.shape[1], np.nan if row.cbr is None else row.cbr) for row in rows]
     return quality, np.array(places).reshape(quality.shape)
 
 

@@ -131,6 +131,11 @@ def test_where_there_is_nothing_to_average():
     assert few.quality.value == pytest.approx(1.0) and few.quality.low is None and few.quality.n == 4
 
 
+def test_a_scheme_that_sets_its_own_rate_has_no_curve_in_common():
+    rows = [*curve("A", np.full((4, 6), 30.0)), point("B", [31.0] * 6, cbr=None), point("B", [32.0] * 6, cbr=None, esno_db=1.0)]
+    assert gains(made_up(rows), "psnr") == ()
+
+
 def test_pictures_without_a_value_count_in_neither_and_equal_places_once():
     table = np.array([[20.0, 50, 20, 20, 20, 20], [25, 90, 25, 25, 25, 25], [30, 10, 30, 30, 30, 30]])
     hole = table + 1
