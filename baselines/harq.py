@@ -108,12 +108,17 @@ class Harq(TurnTakingScheme):
             rows, llr = self._soft_bits(symbols, noise_var, wanted, layout)
             if len(rows):
                 buffer.add(llr, version, rows)
+            if not len(rows) and decoded is None:  # nothing has arrived yet: no file of the batch fitted
+                if turn < len(self._versions) - 1:
+                    reception = yield wanted
+                continue
             decoded = buffer.decode()
             wanted = ~decoded.ok.reshape(batch, -1).cpu()
             if turn == len(self._versions) - 1 or not bool(wanted.any()):
                 break
             reception = yield wanted
-        assert decoded is not None
+        if decoded is None:
+            return Reconstruction(pictures, failed)
         for item, file in enumerate(self._transport.files(decoded.bits, decoded.ok, layout)):
             picture = None if file is None else picture_of(self._source, file, budget.shape)
             if picture is not None:
@@ -130,6 +135,8 @@ class Harq(TurnTakingScheme):
 
     def _burst(self, bits: Tensor, wanted: Tensor, layout: Layout, version: int) -> Burst:
         """Bits uint8 [items x blocks, k] of the blocks in bool [items, blocks], packed at the front of each item's burst."""
+        if not bool(wanted.any()):
+            return silence(len(wanted), bits.device)
         coded = self._coder(layout).encode_version(bits[wanted.flatten()].contiguous(), version)
         blocks = self._transport.modulation.map(coded)
         count = wanted.sum(1)
@@ -150,6 +157,8 @@ class Harq(TurnTakingScheme):
         place = wanted.cumsum(1) - 1
         there = wanted & (place < available)
         rows = torch.nonzero(there.flatten()).flatten()
+        if not len(rows):
+            return rows, torch.zeros(0, layout.n)
         item = rows // layout.blocks
         starts = place.flatten()[rows] * per_block
         index = starts[:, None] + torch.arange(per_block)

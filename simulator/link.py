@@ -13,7 +13,7 @@ from jscclink.channels.channel import Channel, Observation, Realisation
 from jscclink.channels.feedback import FeedbackLink, PerfectFeedback
 
 from .scheme import Budget, Burst, OneShotScheme, Reception, Reconstruction, Scheme, TransmitCsi
-from .side import IdealSide, SideLink
+from .side import LOWEST_BLIND_ESNO_DB, IdealSide, ReceivedSide, Side, SideLink
 from .units import noise_var_from_esno_db
 
 
@@ -160,6 +160,8 @@ class _Crossing:
         self._realisation = realisation
         air_uses = scheme.air_uses(budget)
         self._one_burst = isinstance(scheme, OneShotScheme)
+        self._blind = link.channel.csi != "tx+rx" and not scheme.bound
+        self._foreseen = self._zeros()  # uses as a blind transmitter counts them
         if realisation is None and air_uses is not None:
             # drawn for the whole budget, so that schemes of unlike length meet the same channel
             self._draw(2 * air_uses if link.side.on_air else air_uses)
@@ -192,11 +194,8 @@ class _Crossing:
     def carry(self, burst: Burst) -> Reception:
         """Burst -> Reception: check, scale, charge, transmit."""
         self._check(burst)
-        side = None
-        if burst.side is not None:
-            n_bytes = torch.tensor([len(s) for s in burst.side], device=self._device)
-            self._charge("side", self._link.side.uses(n_bytes, self._noise_var))
-            side = self._link.side.carry(burst.side, self._noise_var, self._transmit_side, self._generator)
+        self._foreseen += burst.valid.double().cpu()
+        side = None if burst.side is None else self._carry_side(burst.side, burst.valid)
         sent = self._scaled(burst)
         self._charge_energy(sent)
         for purpose, uses in burst.uses.items():
@@ -233,6 +232,25 @@ class _Crossing:
 
     def _charge(self, purpose: str, uses: Tensor) -> None:
         self._uses[purpose] = self._uses.get(purpose, self._zeros()) + uses.double().cpu()
+
+    def _carry_side(self, side: Side, valid: Tensor) -> ReceivedSide:
+        """Charge and carry side information.
+
+        A transmitter that does not know its channel leaves room for side information down to `LOWEST_BLIND_ESNO_DB`. On a
+        worse channel the room may not do: then it is all used, and the item's side information is lost.
+        """
+        n_bytes = torch.tensor([len(s) for s in side], device=self._device)
+        uses = self._link.side.uses(n_bytes, self._noise_var).double().cpu()
+        lost = torch.zeros(self._batch, dtype=torch.bool)
+        if self._blind and self._budget.uses is not None:
+            lowest = torch.full_like(self._noise_var, noise_var_from_esno_db(LOWEST_BLIND_ESNO_DB))
+            self._foreseen += self._link.side.uses(n_bytes, lowest).double().cpu()
+            room = self._budget.uses - torch.stack(list(self._uses.values())).sum(0) - valid.double().cpu()
+            lost = (uses > room) & (self._foreseen <= self._budget.uses)
+            uses = torch.where(lost, room, uses)
+        self._charge("side", uses)
+        received = self._link.side.carry(side, self._noise_var, self._transmit_side, self._generator)
+        return tuple(None if gone else data for data, gone in zip(received, lost.tolist(), strict=True))
 
     def _transmit_side(self, symbols: Tensor) -> Observation:
         self._charge_energy(symbols)

@@ -161,7 +161,9 @@ def options(kind: str, name: str) -> type[BaseModel]:
             continue
         fields[parameter.name] = (hints[parameter.name], Field(default))
     return create_model(
-        f"{name} options", __config__=ConfigDict(extra="forbid", strict=True, protected_namespaces=()), **fields
+        f"{name} options",
+        __config__=ConfigDict(extra="forbid", strict=True, protected_namespaces=(), allow_inf_nan=False),
+        **fields,
     )
 
 

@@ -19,6 +19,8 @@ Side = tuple[bytes, ...]
 ReceivedSide = tuple[bytes | None, ...]
 # sends complex64 [batch, uses] of unit mean energy over the link's channel
 Transmit = Callable[[Tensor], Observation]
+# a transmitter that does not know its channel keeps room for side information down to this SNR
+LOWEST_BLIND_ESNO_DB = -3.0
 
 
 class SideLink(ABC):

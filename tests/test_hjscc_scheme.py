@@ -280,3 +280,12 @@ def test_the_fingerprint_is_that_of_the_weights() -> None:
     other = replace(CODEC, card={**CODEC.card, "files": [{"sha256": "1" * 64}]})
     assert Hjscc(codec=other).fingerprint() != scheme().fingerprint()
     assert StudyScheme.of("hjscc", scheme()).fingerprint == CODEC.fingerprint, "a study can ask for it"
+
+
+@pytest.mark.parametrize("side", [IdealSide(), NormalSide()])
+def test_a_blind_transmitter_s_side_information_is_lost_where_its_room_does_not_do(side: IdealSide | NormalSide) -> None:
+    link = Link(Awgn(csi="rx"), side=side)
+    budget = link.budget(SHAPE, 0.15)
+    passage = link.run(scheme(), PICTURES, budget, -25.0, generator=generator())
+    assert passage.reconstruction.failed.all()
+    assert torch.stack(list(passage.ledger.uses.values())).sum(0).tolist() == [budget.uses] * len(PICTURES)

@@ -78,6 +78,8 @@ def load_images(folder: Path, names: list[str], smallest_side: int) -> ImageSet:
     kept, images = [], []
     for name in names:
         with Image.open(folder / name) as file:
+            if file.mode.startswith(("I", "F")):
+                raise InputError(f"data: {name!r} has more than 8 bits per sample ({file.mode}); save it with 8")
             array = np.asarray(file.convert("RGB"))
         if min(array.shape[:2]) >= smallest_side:
             kept.append(name)

@@ -70,6 +70,8 @@ def _read(path: Path) -> np.ndarray:
     """A picture file -> uint8 [H, W, 3] or [H, W]; what has alpha loses it, with a word on stderr."""
     try:
         with Image.open(path) as picture:
+            if picture.mode.startswith(("I", "F")):
+                raise InputError(f"{path}: more than 8 bits per sample ({picture.mode}); save it with 8, choosing how to round")
             if picture.mode in ("L", "1"):
                 return np.array(picture.convert("L"))
             if picture.has_transparency_data:

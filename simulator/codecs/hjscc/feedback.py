@@ -32,6 +32,7 @@ from jscclink.simulator.scheme import (
     TransmitterTurns,
     TurnTakingScheme,
 )
+from jscclink.simulator.side import LOWEST_BLIND_ESNO_DB
 from jscclink.simulator.units import esno_db_from_noise_var, noise_var_from_esno_db
 
 from .air import check_shape, clamp_esno_db, pad, padded_sides, unpad
@@ -39,7 +40,7 @@ from .ends import Ends, Precision
 from .latent import State
 from .rate_control import allot
 from .rates import surprise_bits
-from .scheme import LMBDA_RANGE, LOWEST_SIDE_ESNO_DB
+from .scheme import LMBDA_RANGE
 from .side import SideInformation, code_of_lmbda, decode_side, lmbda_from_code, map_shape
 from .tiles import Tile
 from .weights import Codec, pretrained
@@ -186,7 +187,7 @@ class HjsccFeedback(TurnTakingScheme):
         """Symbols, side information and channel uses of one picture's turn."""
         ends = self._ends
         lmbda = torch.tensor([lmbda_from_code(end.lmbda_code)])
-        side_esno_db = LOWEST_SIDE_ESNO_DB if known_esno_db is None else known_esno_db
+        side_esno_db = LOWEST_BLIND_ESNO_DB if known_esno_db is None else known_esno_db
         noise_var = torch.tensor([noise_var_from_esno_db(side_esno_db)])
 
         def side_uses(n_bytes: int) -> int:

@@ -20,6 +20,7 @@ from torch import Tensor
 from jscclink.baselines.concealment import MEAN_COLOUR
 from jscclink.errors import InputError
 from jscclink.simulator.scheme import Budget, Burst, OneShotScheme, Reception, Reconstruction, TransmitCsi
+from jscclink.simulator.side import LOWEST_BLIND_ESNO_DB
 from jscclink.simulator.units import esno_db_from_noise_var, noise_var_from_esno_db
 
 from .air import check_shape, padded_sides, unpad
@@ -33,8 +34,6 @@ from .side import code_of_lmbda, decode_side
 from .tiles import TILE_PIXELS, Tile, least_pixels, tiles
 from .weights import Codec, pretrained
 
-# a transmitter that does not know its channel keeps room for side information down to this SNR
-LOWEST_SIDE_ESNO_DB = -3.0
 LMBDA_RANGE = (4.0, 4096.0)
 
 
@@ -132,7 +131,7 @@ class Hjscc(OneShotScheme):
         check_shape(budget.shape)
         symbols, sides = [], []
         for item, picture in enumerate(source):
-            esno_db, side_esno_db = self._esno_db, LOWEST_SIDE_ESNO_DB
+            esno_db, side_esno_db = self._esno_db, LOWEST_BLIND_ESNO_DB
             if csi is not None:
                 esno_db = side_esno_db = float(esno_db_from_noise_var(csi.noise_var[item]))
             key = (digest(picture), picture.shape, budget.uses, budget.side, esno_db, side_esno_db)
@@ -210,7 +209,7 @@ class Hjscc(OneShotScheme):
             float32 [h, w]: channel uses per position of the finest latents, all levels together (the payload's uses add up to
             their number, rounded up); None where nothing fits.
         """
-        allotment = self.allot(self.analyse(picture, self._lmbda_of(budget)), budget, LOWEST_SIDE_ESNO_DB)
+        allotment = self.allot(self.analyse(picture, self._lmbda_of(budget)), budget, LOWEST_BLIND_ESNO_DB)
         if allotment is None:
             return None
         levels = self._ends.preset.levels

@@ -141,7 +141,7 @@ def pretrained(name: str) -> Codec:
     Raises:
         InputError: no such preset or folder, or no weights are shipped for it.
     """
-    if len(Path(name).parts) > 1:
+    if len(Path(name).parts) > 1 or "/" in name:
         return load_weights(Path(name))
     folder = WEIGHTS / name
     if not folder.is_dir():
