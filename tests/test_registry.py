@@ -30,7 +30,7 @@ def test_build_from_name_and_options():
         ("channels", {"name": "rayleigh", "form": "slo"}, r"option 'form' .*'fast', 'block', 'slow' or 'jakes'; got 'slo'"),
         ("channels", {"name": "rician"}, r"needs the option 'k_db'"),
         ("channels", {"name": "rician", "k_db": "3 dB"}, r"option 'k_db' .*got '3 dB'"),
-        ("channels", {"name": "rician", "k_db": float("nan")}, r"k_db must be a finite number"),
+        ("channels", {"name": "rician", "k_db": float("nan")}, r"k_db.*finite number"),
         ("channels", {"name": "rayleigh", "form": "block"}, r"block_length .* goes with form 'block'"),
         ("channels", {"name": "rayleigh", "form": "block", "block_length": 0}, r"at least 1 use"),
         ("channels", {"form": "slow"}, r"a name, or a mapping with a `name`"),
