@@ -16,12 +16,14 @@ from jscclink.baselines.concealment import MEAN_COLOUR
 from jscclink.baselines.side import CodedSide, NormalSide
 from jscclink.channels.awgn import Awgn
 from jscclink.channels.fading import Rayleigh
+from jscclink.channels.feedback import NoisyFeedback, PerfectFeedback
 from jscclink.errors import InputError
 from jscclink.simulator.codecs.hjscc.average import symbols_per_bit
 from jscclink.simulator.codecs.hjscc.feedback import HjsccFeedback
 from jscclink.simulator.codecs.hjscc.scheme import Hjscc
 from jscclink.simulator.codecs.hjscc.weights import load_weights, save_weights
 from jscclink.simulator.link import Link
+from jscclink.simulator.registry import build
 from jscclink.simulator.scheme import Budget, Reception, Reconstruction
 from jscclink.simulator.side import IdealSide
 from jscclink.simulator.study import StudyScheme
@@ -220,6 +222,17 @@ def test_feedback_in_turns_keeps_the_budget(turns: int) -> None:
     assert len(passage.bursts) == turns
     assert (float(passage.ledger.feedback_bits.sum()) > 0) == (turns > 1)
     assert psnr(passage.reconstruction.data, PICTURES) > 14
+
+
+def test_erased_uses_do_not_drown_noisy_feedback() -> None:
+    channel = build("channels", [{"name": "bursts", "probability": 0.05, "mean_length": 20}, {"name": "awgn", "csi": "tx+rx"}])
+    told = {}
+    for name, feedback in (("perfect", PerfectFeedback()), ("noisy", NoisyFeedback(snr_db=30.0))):
+        link = Link(channel, feedback=feedback)
+        both = HjsccFeedback(codec=CODEC, precision="float32", turns=3)
+        told[name] = link.run(both, PICTURES, link.budget(SHAPE, 0.15), 10.0, generator=generator()).reconstruction
+    assert not told["noisy"].failed.any()
+    assert psnr(told["noisy"].data, PICTURES) > psnr(told["perfect"].data, PICTURES) - 0.3
 
 
 def test_the_transmitter_s_mirror_is_the_receiver_s_state() -> None:

@@ -48,6 +48,7 @@ from .weights import Codec, pretrained
 # what the head of a turn's side information costs at least
 HEAD_RESERVE_BYTES = 4
 NO_NOISE_VAR = -1.0
+LOUDEST = 10.0  # noise variance from which on a use counts as erased
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class HjsccFeedback(TurnTakingScheme):
             for item, end in enumerate(ends):
                 seen = message[item]
                 lost = seen.numel() == 0 or float(seen[:, 2].mean()) < 0.0
-                noise_var = seen[:, 2].clamp_min(1e-6)
+                noise_var = seen[:, 2].clamp(1e-6, LOUDEST)
                 received = torch.complex(seen[:, 0].contiguous(), seen[:, 1].contiguous())
                 ends[item] = self._take(numbers, end, received, noise_var, None if lost else maps[item], budget)
 
@@ -142,7 +143,7 @@ class HjsccFeedback(TurnTakingScheme):
         ends: list[End] = []
         reception = yield None
         for number, numbers in enumerate(self._turns):
-            received, noise_var = reception.unbiased()
+            received, noise_var = _audible(*reception.unbiased())
             assert reception.side is not None
             ends = ends or [self._start(budget) for _ in reception.side]
             for item, data in enumerate(reception.side):
@@ -231,6 +232,15 @@ class HjsccFeedback(TurnTakingScheme):
             assert payload is not None
         state = ends.take(numbers, end.state, payload, Tile.whole(*size).seen)
         return End(state, torch.from_numpy(side.maps[-1])[None], side.lmbda_code, heard or end.heard)
+
+
+def _audible(received: Tensor, noise_var: Tensor) -> tuple[Tensor, Tensor]:
+    """Uses below -10 dB as if erased, with a noise variance that can be told.
+
+    Erased uses and deep fades have noise variances up to 1e12: a feedback link of limited power would spend it all on them.
+    """
+    deaf = noise_var > LOUDEST
+    return torch.where(deaf, torch.zeros_like(received), received), noise_var.clamp_max(LOUDEST)
 
 
 def _feedback(received: Tensor, noise_var: Tensor, reception: Reception) -> Tensor:
