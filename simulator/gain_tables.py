@@ -9,6 +9,7 @@ from .gains import LEAST_PICTURES, Gain
 from .statistics import Estimate
 
 Cell = str | float | None
+_WHO = ("scheme", "against", "channel")
 _INTERVAL = (
     "Curves of the means over pictures, interpolated by monotone cubics, over the range that both were measured on. 95 % "
     f"bootstrap intervals over pictures, both schemes on the same ones; none below {LEAST_PICTURES} pictures."
@@ -32,17 +33,7 @@ def gain_tables(gains: Sequence[Gain], metric: str, unit: str) -> tuple[GainTabl
     tables = []
     over_cbr = [gain for gain in gains if gain.over == "cbr"]
     if over_cbr:
-        head = (
-            "scheme",
-            "against",
-            "channel",
-            "Es/N0 (dB)",
-            "CBR from",
-            "to",
-            bd + (f" ({unit})" if unit else ""),
-            "low",
-            "high",
-        )
+        head = (*_WHO, "Es/N0 (dB)", "CBR from", "to", bd + (f" ({unit})" if unit else ""), "low", "high")
         rate = ("BD-rate (%)", "low", "high", f"{name} from", "to")
         note = (
             f"{bd}: mean difference of {metric} at equal CBR, over log10 CBR. BD-rate: mean difference in CBR at equal "
@@ -55,17 +46,7 @@ def gain_tables(gains: Sequence[Gain], metric: str, unit: str) -> tuple[GainTabl
         tables.append(GainTable("Average gain over the CBR, at a fixed Es/N0", note + _INTERVAL, head + rate, rows))
     over_snr = [gain for gain in gains if gain.over == "esno_db"]
     if over_snr:
-        head = (
-            "scheme",
-            "against",
-            "channel",
-            "CBR budget",
-            "Es/N0 from (dB)",
-            "to",
-            f"mean difference of {name}",
-            "low",
-            "high",
-        )
+        head = (*_WHO, "CBR budget", "Es/N0 from (dB)", "to", f"mean difference of {name}", "low", "high")
         note = f"Mean difference of {metric} at equal Es/N0, over Es/N0 in dB. "
         rows = tuple((*_place(gain), *_ends(gain.quality)) for gain in over_snr)
         tables.append(GainTable("Average gain over Es/N0, at a fixed CBR", note + _INTERVAL, head, rows))

@@ -8,10 +8,7 @@ from PIL import Image
 from report_example import example
 from report_in_browser import chromium, needs_chromium, probed
 
-from jscclink.simulator.report import (
-    render,
-    write,
-)
+from jscclink.simulator.report import render, write
 
 PROBE = """
 const plots = [...document.querySelectorAll(".chart .plot")];
