@@ -118,14 +118,13 @@ class HjsccFeedback(TurnTakingScheme):
         plans = [self._plan(picture, budget) for picture in source]
         ends = [self._start(budget) for _ in source]
         for numbers in self._turns:
-            symbols, sides, maps = [], [], []
+            symbols, sides = [], []
             for item, (plan, end) in enumerate(zip(plans, ends, strict=True)):
                 known = None if csi is None else float(esno_db_from_noise_var(csi.noise_var[item]))
                 one, side, used = self._send(numbers, plan, end, budget, known)
                 plans[item] = replace(plan, uses_left=plan.uses_left - used)
                 symbols.append(one)
                 sides.append(side)
-                maps.append(side)
             valid = torch.tensor([s.numel() for s in symbols])
             message = yield Burst(torch.nn.utils.rnn.pad_sequence(symbols, batch_first=True), valid, side=tuple(sides))
             if message is None:
@@ -135,7 +134,7 @@ class HjsccFeedback(TurnTakingScheme):
                 lost = seen.numel() == 0 or float(seen[:, 2].mean()) < 0.0
                 noise_var = seen[:, 2].clamp(1e-6, LOUDEST)
                 received = torch.complex(seen[:, 0].contiguous(), seen[:, 1].contiguous())
-                ends[item] = self._take(numbers, end, received, noise_var, None if lost else maps[item], budget)
+                ends[item] = self._take(numbers, end, received, noise_var, None if lost else sides[item], budget)
 
     @torch.inference_mode()
     def receiver(self, budget: Budget) -> ReceiverTurns:
