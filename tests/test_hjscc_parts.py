@@ -266,14 +266,6 @@ def test_allotments_fill_their_uses_and_never_overrun() -> None:
     assert rich.payload_uses == sum(level.table[-1] * b.numel() for level, b in zip(LEVELS, bits, strict=True)) // 2
 
 
-def test_the_map_of_symbols_adds_up() -> None:
-    indices = tuple(torch.from_numpy(m)[None] for m in random_maps(9, (64, 96)))
-    reals = sum(int(rates.real_symbols(i, level)) for i, level in zip(indices, LEVELS, strict=True))
-    spread = air.symbol_map(indices, LEVELS)
-    assert spread.shape == (64, 96)
-    assert float(spread.sum()) == pytest.approx(reals / 2, rel=1e-5)
-
-
 def test_the_fresh_model_is_the_klt_codec() -> None:
     """Zero networks: the clean path of an untrained model is the linear transform it was initialised to, tightly."""
     model = micro_model()

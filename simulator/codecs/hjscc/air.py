@@ -11,8 +11,6 @@ from torch import Tensor
 from jscclink.errors import InputError
 from jscclink.simulator.units import esno_db_from_noise_var
 
-from .presets import LevelSpec
-from .rates import counts_from_indices, spread
 from .tiles import Region
 
 # SNRs the networks were trained for; beyond, they are told the nearest
@@ -87,17 +85,3 @@ def told_esno_db(noise_var: Tensor) -> float:
 def clamp_esno_db(esno_db: float) -> float:
     """An SNR within the range the networks know."""
     return min(max(esno_db, ESNO_DB_RANGE[0]), ESNO_DB_RANGE[1])
-
-
-def symbol_map(indices: tuple[Tensor, ...], levels: tuple[LevelSpec, ...]) -> Tensor:
-    """Where the symbols went: complex channel uses per pixel, float32 [H', W'] of the padded picture.
-
-    Args:
-        indices: table index per group and level, int64 [1, h/group, w/group] each.
-        levels: of the preset.
-    """
-    total = torch.zeros(())
-    for index, level in zip(indices, levels, strict=True):
-        per_pixel = counts_from_indices(index, level).float() / (2.0 * level.stride**2)
-        total = total + spread(per_pixel, level.stride)[0]
-    return total
